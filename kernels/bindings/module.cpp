@@ -1,0 +1,11 @@
+// xfel_apps._kernels: one register_<idea> a binding file.
+#include <nanobind/nanobind.h>
+
+namespace nb = nanobind;
+
+void register_runtime(nb::module_& m);
+
+NB_MODULE(_kernels, m) {
+  m.doc() = "Compiled kernels. Call them through xfel_apps.compute, which holds their NumPy twins.";
+  register_runtime(m);
+}
