@@ -1,0 +1,1 @@
+"""Products: one module a product, each with its columns, reader and crash-safe writer."""

@@ -1,0 +1,181 @@
+"""Reader of a product: all its part files as one, ordered by event, O(1) in the shot wanted."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from xfel_apps.containers.outcome import Outcome
+from xfel_apps.containers.product import Product
+from xfel_apps.containers.rows import Rows
+from xfel_apps.containers.writer import FORMAT
+from xfel_apps.errors import ContainerError
+
+R = TypeVar("R", bound=Rows)
+
+
+def open_part(path: Path) -> h5py.File:
+    """Return a part file open for reading, also one that a killed writer left."""
+    try:
+        return h5py.File(path, "r", libver="latest", swmr=True)
+    except OSError as err:
+        raise ContainerError(f"{path}: not a readable container ({err})") from err
+
+
+class _Part:
+    """One part file: which events it has and where their rows are."""
+
+    def __init__(self, path: Path, product: Product) -> None:
+        self.path = path
+        self.file = open_part(path)
+        attrs = self.file.attrs
+        if attrs.get("format") != FORMAT or attrs.get("product") != product.name:
+            raise ContainerError(f"{path}: not a {product.name} container")
+        if attrs["schema_version"] != product.version:
+            raise ContainerError(
+                f"{path}: {product.name} version {attrs['schema_version']}, this code reads "
+                f"{product.version}; remove it and run {product.stage} again"
+            )
+        self.digest = str(attrs["digest"])
+        self.product = product
+        self.n_shots = self._complete_shots()
+        self.events: NDArray[np.int64] = self.file["shots/event"][: self.n_shots]
+        self.ends: dict[str, NDArray[np.int64]] = {
+            name: self.file[f"shots/{name}_end"][: self.n_shots] for name in product.tables
+        }
+
+    def _complete_shots(self) -> int:
+        """Return how many shots have all their columns and all their table rows on disk."""
+        group = self.file["shots"]
+        n_shots = min(int(dataset.shape[0]) for dataset in group.values())
+        for name in self.product.tables:
+            n_rows = min(int(dataset.shape[0]) for dataset in self.file[name].values())
+            ends = group[f"{name}_end"][:n_shots]
+            n_shots = int(np.searchsorted(ends, n_rows, side="right"))
+        return n_shots
+
+    def span(self, table: str, shot: int) -> slice:
+        """Return where the rows of the shot in `table` are."""
+        ends = self.ends[table]
+        return slice(int(ends[shot - 1]) if shot else 0, int(ends[shot]))
+
+    def rows(self, table: str, where: slice) -> dict[str, NDArray[Any]]:
+        """Return the columns of a span of rows."""
+        group = self.file[table]
+        schema = (
+            self.product.shots.schema() if table == "shots" else self.product.tables[table].schema()
+        )
+        return {name: group[name][where] for name in schema}
+
+
+class ProductReader:
+    """All containers of one product of one run.
+
+    Parameters
+    ----------
+    paths : part files, in any order; an event in two of them counts once (the first path)
+    product : what they hold
+    """
+
+    def __init__(self, paths: Iterable[Path], product: Product) -> None:
+        self.product = product
+        self._parts = [_Part(path, product) for path in sorted(paths)]
+        self._where: dict[int, tuple[int, int]] = {}
+        for number, part in enumerate(self._parts):
+            for shot, event in enumerate(part.events):
+                self._where.setdefault(int(event), (number, shot))
+        self.events: NDArray[np.int64] = np.array(sorted(self._where), dtype=np.int64)
+
+    @classmethod
+    def from_folder(cls, folder: Path, product: Product, digest: str) -> "ProductReader":
+        """Return the shots that earlier runs of the same app left in `folder`.
+
+        Parts with another digest (other settings or other input) do not belong to the product.
+        """
+        paths = [p for p in folder.glob("rank-*.h5") if _digest_of(p) == digest]
+        return cls(paths, product)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Part files that hold at least one event of the product."""
+        used = {number for number, _ in self._where.values()}
+        return [part.path for number, part in enumerate(self._parts) if number in used]
+
+    def __contains__(self, event: int) -> bool:
+        return event in self._where
+
+    def rows(self, table: str, event: int, kind: type[R]) -> R:
+        """Return the rows of one event in `table` as `kind`; none if the event is not here."""
+        found = self._where.get(event)
+        if found is None:
+            return kind.empty()
+        part = self._parts[found[0]]
+        return kind(**part.rows(table, part.span(table, found[1])))
+
+    def shots(self) -> pd.DataFrame:
+        """Return the shots table as a frame indexed by event, in order; outcome and reason text."""
+        frames = []
+        for number, part in enumerate(self._parts):
+            mine = np.array([self._where[int(e)] == (number, i) for i, e in enumerate(part.events)])
+            columns = part.rows("shots", slice(0, part.n_shots))
+            columns["outcome"] = np.array(
+                [str(Outcome.from_code(code)) for code in columns["outcome"]], dtype=object
+            )
+            columns["reason"] = np.array(
+                [text.decode(errors="replace") for text in columns["reason"]], dtype=object
+            )
+            frames.append(pd.DataFrame(columns)[mine] if len(mine) else pd.DataFrame(columns))
+        if not frames:
+            return pd.DataFrame(columns=list(self.product.shots.schema())).set_index("event")
+        return pd.concat(frames, ignore_index=True).set_index("event").sort_index()
+
+    def each(self, table: str, kind: type[R]) -> Iterator[tuple[int, R]]:
+        """Yield (event, its rows in `table`) in order of event."""
+        for event in self.events:
+            yield int(event), self.rows(table, int(event), kind)
+
+    def frame(self, table: str) -> pd.DataFrame:
+        """Return a whole table as a frame, ordered by event, with the column `event` first."""
+        pieces = []
+        for number, part in enumerate(self._parts):
+            columns = part.rows(table, slice(0, int(part.ends[table][-1]) if part.n_shots else 0))
+            counts = np.diff(part.ends[table], prepend=0)
+            mine = np.array(
+                [self._where[int(e)] == (number, i) for i, e in enumerate(part.events)], dtype=bool
+            )
+            flat: dict[str, NDArray[Any]] = {"event": np.repeat(part.events, counts)}
+            for name, values in columns.items():
+                flat.update(_flatten(name, values))
+            pieces.append(pd.DataFrame(flat)[np.repeat(mine, counts)])
+        if not pieces:
+            return pd.DataFrame(columns=["event", *self.product.tables[table].schema()])
+        whole = pd.concat(pieces, ignore_index=True)
+        return whole.sort_values("event", kind="stable", ignore_index=True)
+
+    def close(self) -> None:
+        """Close all part files."""
+        for part in self._parts:
+            part.file.close()
+
+
+def _digest_of(path: Path) -> str | None:
+    """Return the digest of a part file; None where a writer died before it could be opened."""
+    try:
+        with open_part(path) as file:
+            return str(file.attrs.get("digest"))
+    except ContainerError:
+        return None
+
+
+def _flatten(name: str, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return columns of one number a row: name_0, name_1 ... for a column of short vectors."""
+    if values.dtype.kind == "S":
+        return {name: np.array([v.decode(errors="replace") for v in values], dtype=object)}
+    if values.ndim == 1:
+        return {name: values}
+    flat = values.reshape(len(values), -1)
+    return {f"{name}_{i}": flat[:, i] for i in range(flat.shape[1])}

@@ -1,0 +1,33 @@
+"""The errors a user can meet; each says what, where and what to do."""
+
+
+class XfelError(Exception):
+    """Base of every expected error: shown as one line on stderr, exit code 1."""
+
+
+class SettingsError(XfelError):
+    """A setting is misspelt, out of bounds or contradicts another one."""
+
+
+class SourceError(XfelError):
+    """A raw file or one frame of it cannot be read."""
+
+
+class ContainerError(XfelError):
+    """A product cannot be read or written: missing, damaged or of another version."""
+
+
+class GeometryError(XfelError):
+    """The experiment's geometry is missing, impossible or inconsistent."""
+
+
+class ShotError(XfelError):
+    """One shot cannot be processed; the run goes on and the shot ends as `failed`."""
+
+
+class ShotTimeoutError(ShotError):
+    """A shot took longer than the limit set for it."""
+
+
+class StoppedError(XfelError):
+    """The app was asked to stop (SIGINT, SIGTERM or SIGUSR1): exit code 75, run it again."""
