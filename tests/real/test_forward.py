@@ -1,14 +1,21 @@
 """Against noise-free images of another group's program (nanoBragg, cctbx 2022)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from xfel_apps.compute.forward import Illumination, MosaicCrystal, Rectangles, forward_reference
+from xfel_apps.compute.forward import (
+    Illumination,
+    MosaicCrystal,
+    Rectangles,
+    forward,
+    forward_reference,
+)
 from xfel_apps.compute.structure_factors import DenseIntensities
 
 SETTINGS = [
@@ -65,10 +72,16 @@ def beam_of(group: h5py.Group) -> Illumination:
     )
 
 
+@pytest.mark.parametrize("compute", [forward, forward_reference])
 @pytest.mark.parametrize("shot", ["shot000", "shot001"])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_nanobragg_images(
-    data_dir: Path, panel: Rectangles, intensities: DenseIntensities, shot: str, setting: str
+    data_dir: Path,
+    panel: Rectangles,
+    intensities: DenseIntensities,
+    compute: Callable[..., NDArray[np.float64]],
+    shot: str,
+    setting: str,
 ) -> None:
     with h5py.File(data_dir / "nanobragg_lysozyme" / "nanobragg_reference.h5") as file:
         group = file[shot][setting]
@@ -76,6 +89,6 @@ def test_nanobragg_images(
         start = np.array([group[name].attrs["slow_fast_start"][::-1] for name in names])
         window = panel.windows(np.zeros(2, int), start, np.full((2, 2), 256))
         crystal, beam = crystal_of(group, intensities), beam_of(group)
-        photons = forward_reference(window, crystal, beam, int(group.attrs["oversample"]))
+        photons = compute(window, crystal, beam, int(group.attrs["oversample"]))
         expected = np.concatenate([group[name][()].ravel() for name in names])
     np.testing.assert_allclose(photons, expected, rtol=0, atol=1e-4 * expected.max())
