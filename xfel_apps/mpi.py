@@ -75,7 +75,7 @@ def batch_size(n_items: int, n_workers: int) -> int:
     """Return how many items to hand out at a time: few enough to keep the ranks level.
 
     >>> batch_size(1000, 10), batch_size(3, 10), batch_size(10**6, 4)
-    (6, 1, 64)
+    (7, 1, 64)
     """
     return max(1, min(64, math.ceil(n_items / (16 * max(1, n_workers)))))
 
