@@ -42,9 +42,10 @@ def test_square_lattice_is_the_sum_over_cells() -> None:
     assert lattice_factor(offset, cells, "square")[0] == pytest.approx(np.prod(waves))
 
 
-def test_gaussian_peak_is_as_wide_as_the_square_one() -> None:
-    """Half of |L|^2 lies at 0.886 / N full width for N cells: the Gaussian's is within 6 %."""
-    half = lattice_factor(np.array([[0.443 / 20, 0, 0]]), (20, 1, 1), "square")[0]
-    gaussian = lattice_factor(np.array([[0.443 / 20, 0, 0]]), (20, 1, 1), "gaussian")[0]
-    assert half**2 / 400 == pytest.approx(0.5, rel=0.01)
-    assert gaussian**2 / 400 == pytest.approx(0.5, rel=0.1)
+def test_widths_at_half_height() -> None:
+    """|L|^2 of N cells is half its peak at 0.443 / N (square) and sqrt(0.315 ln 2) / N."""
+    square = lattice_factor(np.array([[0.443 / 20, 0, 0]]), (20, 1, 1), "square")[0]
+    width = np.sqrt(0.315 * np.log(2)) / 20
+    gaussian = lattice_factor(np.array([[width, 0, 0]]), (20, 1, 1), "gaussian")[0]
+    assert square**2 / 400 == pytest.approx(0.5, rel=0.01)
+    assert gaussian**2 / 400 == pytest.approx(0.5, rel=1e-12)

@@ -14,8 +14,6 @@ struct Vec3 {
   double x, y, z;
 };
 
-KOKKOS_INLINE_FUNCTION double dot(Vec3 a, Vec3 b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
-
 /// A processor takes blocks of pixels that vectorise, a GPU one pixel a thread.
 constexpr bool on_host = Kokkos::SpaceAccessibility<Kokkos::HostSpace, Space::memory_space>::accessible;
 constexpr int block_size = on_host ? 256 : 1;
@@ -53,11 +51,6 @@ struct Beam {
   Vec3 direction, polarization_normal;
   double polarization_fraction;
 };
-
-/// Miller index (fractional) along one axis.
-KOKKOS_INLINE_FUNCTION double along(const double (&row)[3], Vec3 q) {
-  return row[0] * q.x + row[1] * q.y + row[2] * q.z;
-}
 
 /// [sin(pi N d) / sin(pi d)]^2
 KOKKOS_INLINE_FUNCTION double grating(double cells, double d) {
@@ -118,51 +111,56 @@ struct Photons {
     const double first = static_cast<double>(block.first);
     const double f_inside = (step / oversample + 0.5) / oversample, s_inside = (step % oversample + 0.5) / oversample;
     const double p = beam.polarization_fraction;
+    const Vec3 n = beam.polarization_normal, k = beam.direction;
+    // scalars, not Vec3: a loop with structs in it does not vectorise
     XFELFLOW_SIMD()
     for (int i = 0; i < block.count; ++i) {
       const double flat = first + i;
       // the nearest integer of (flat + 0.5) / width - 0.5 is floor(flat / width): the row
       const double row = round_nearest((flat + 0.5) / width - 0.5);
       const double f = flat - row * width + f_inside, s = row + s_inside;
-      const Vec3 lab{origin.x + f * fast.x + s * slow.x, origin.y + f * fast.y + s * slow.y,
-                     origin.z + f * fast.z + s * slow.z};
-      const double inverse = 1.0 / sqrt(dot(lab, lab));
-      const Vec3 unit{lab.x * inverse, lab.y * inverse, lab.z * inverse};
-      const double normal = dot(unit, beam.polarization_normal), forward = dot(unit, beam.direction);
+      const double x = origin.x + f * fast.x + s * slow.x, y = origin.y + f * fast.y + s * slow.y,
+                   z = origin.z + f * fast.z + s * slow.z;
+      const double inverse = 1.0 / sqrt(x * x + y * y + z * z);
+      const double normal = (x * n.x + y * n.y + z * n.z) * inverse, forward = (x * k.x + y * k.y + z * k.z) * inverse;
       const double polarization = (1.0 - 2.0 * p) * (1.0 - normal * normal) + p * (1.0 + forward * forward);
-      const double facing = dot(unit, area);
-      seen.x[i] = unit.x;
-      seen.y[i] = unit.y;
-      seen.z[i] = unit.z;
+      const double facing = (x * area.x + y * area.y + z * area.z) * inverse;
+      seen.x[i] = x * inverse;
+      seen.y[i] = y * inverse;
+      seen.z[i] = z * inverse;
       seen.share[i] = polarization * (facing < 0.0 ? -facing : facing) * inverse * inverse;
     }
   }
 
   KOKKOS_INLINE_FUNCTION void scatter(const Block& block, int w, const Seen& seen, double* total) const {
     const double scale = 1.0 / beam.wavelength_ang(w), fluence = beam.fluence(w);
-    bool near[block_size];
-    if constexpr (gaussian) find_near(block, scale, seen, near);
+    double excess[block_size];
+    if constexpr (gaussian) find_near(block, scale, seen, excess);
     for (int i = 0; i < block.count; ++i) {
-      if (gaussian && !near[i]) continue;
+      if (gaussian && excess[i] > 0.0) continue;
       const Vec3 q{(seen.x[i] - beam.direction.x) * scale, (seen.y[i] - beam.direction.y) * scale,
                    (seen.z[i] - beam.direction.z) * scale};
       total[i] += seen.share[i] * fluence * domains(q);
     }
   }
 
-  /// Mark the pixels where some domain may be within reach of a Miller index. The mean orientation
-  /// decides: no domain's N h differs from its by more than spread |q|.
-  KOKKOS_INLINE_FUNCTION void find_near(const Block& block, double scale, const Seen& seen, bool* near) const {
+  /// Find the pixels where some domain may be within reach of a Miller index: excess <= 0. The mean
+  /// orientation decides: no domain's N h differs from its by more than spread |q|.
+  KOKKOS_INLINE_FUNCTION void find_near(const Block& block, double scale, const Seen& seen, double* excess) const {
     const Vec3 from = beam.direction;
+    const double cell_a = crystal.cells[0], cell_b = crystal.cells[1], cell_c = crystal.cells[2];
+    const double ax = crystal.mean_inverse[0][0], ay = crystal.mean_inverse[0][1], az = crystal.mean_inverse[0][2];
+    const double bx = crystal.mean_inverse[1][0], by = crystal.mean_inverse[1][1], bz = crystal.mean_inverse[1][2];
+    const double cx = crystal.mean_inverse[2][0], cy = crystal.mean_inverse[2][1], cz = crystal.mean_inverse[2][2];
+    const double within = reach, spread = crystal.spread;
     XFELFLOW_SIMD()
     for (int i = 0; i < block.count; ++i) {
-      const Vec3 q{(seen.x[i] - from.x) * scale, (seen.y[i] - from.y) * scale, (seen.z[i] - from.z) * scale};
-      const double h = along(crystal.mean_inverse[0], q), k = along(crystal.mean_inverse[1], q),
-                   l = along(crystal.mean_inverse[2], q);
-      const double a = crystal.cells[0] * (h - round_nearest(h)), b = crystal.cells[1] * (k - round_nearest(k)),
-                   c = crystal.cells[2] * (l - round_nearest(l));
-      const double limit = reach + crystal.spread * sqrt(dot(q, q));
-      near[i] = a * a + b * b + c * c <= limit * limit;
+      const double x = (seen.x[i] - from.x) * scale, y = (seen.y[i] - from.y) * scale, z = (seen.z[i] - from.z) * scale;
+      const double h = ax * x + ay * y + az * z, k = bx * x + by * y + bz * z, l = cx * x + cy * y + cz * z;
+      const double a = cell_a * (h - round_nearest(h)), b = cell_b * (k - round_nearest(k)),
+                   c = cell_c * (l - round_nearest(l));
+      const double limit = within + spread * sqrt(x * x + y * y + z * z);
+      excess[i] = a * a + b * b + c * c - limit * limit;
     }
   }
 
