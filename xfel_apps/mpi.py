@@ -6,6 +6,7 @@ do not hold up others, and what comes out does not depend on who did what.
 
 import math
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from xfel_apps.errors import ShotTimeoutError, XfelError
 Comm = MPI.Intracomm
 
 ASK, GIVE = 1, 2
+POLL_S = 5e-4
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -114,11 +116,16 @@ def share_out(
 def _hand_out(
     comm: Comm, items: Sequence[int], on_report: Callable[[Any], None], stop: StopRequest
 ) -> bool:
-    """Serve the workers until each has been sent home; return whether all items were done."""
+    """Serve the workers until each has been sent home; return whether all items were done.
+
+    MPI libraries wait by spinning; rank 0 sleeps between looks, so that its core can work.
+    """
     size = batch_size(len(items), comm.size - 1)
     next_item, n_done, at_work = 0, 0, comm.size - 1
     status = MPI.Status()
     while at_work:
+        while not comm.Iprobe(source=MPI.ANY_SOURCE, tag=ASK):
+            time.sleep(POLL_S)
         reports, leaving = comm.recv(source=MPI.ANY_SOURCE, tag=ASK, status=status)
         for report in reports:
             on_report(report)
