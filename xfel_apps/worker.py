@@ -199,6 +199,8 @@ def _account(job: StageRun, finish: Finish) -> Manifest:
         outcomes.update({int(e): Outcome(o) for e, o in shots["outcome"].items()})  # type: ignore[call-overload]  # pandas types its index as Hashable
         extra, decided = finish(reader)
         outcomes.update(decided)
+        if decided:
+            extra = {**extra, "decided": {str(event): str(end) for event, end in decided.items()}}
         manifest = Manifest(
             product=job.product.name,
             stage=job.product.stage,

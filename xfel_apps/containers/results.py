@@ -18,6 +18,8 @@ from xfel_apps.errors import ContainerError
 PER_SHOT = {item.name: item for item in (EVENTS, SPOTS, CRYSTALS, REFLECTIONS)}
 """Products with one row of `shots` an event, in order of the data flow."""
 
+DECIDED = "decided over the whole run (hot pixels)"
+
 
 class RunResults:
     """Products of one run, opened when first asked for.
@@ -95,8 +97,8 @@ class RunResults:
     def outcomes(self) -> pd.DataFrame:
         """How every event ended: columns outcome, reason, stage; indexed by event.
 
-        The last stage that saw an event decides; `decided` in a manifest's `extra` (event ->
-        outcome and reason) is what only the whole run could decide.
+        The last stage that saw an event decides; a manifest's `extra["decided"]` (event ->
+        outcome) is what only the whole run could decide.
         """
         whole = self.events.frame[["outcome", "reason"]].copy()
         whole["stage"] = EVENTS.stage
@@ -107,6 +109,9 @@ class RunResults:
             for column in ("outcome", "reason"):
                 whole.loc[shots.index, column] = shots[column]
             whole.loc[shots.index, "stage"] = manifest.stage
+            for event, outcome in manifest.extra.get("decided", {}).items():
+                if whole.at[int(event), "outcome"] != outcome:
+                    whole.loc[int(event), ["outcome", "reason"]] = [outcome, DECIDED]
         return whole
 
     def close(self) -> None:
