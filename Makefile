@@ -35,6 +35,7 @@ $(STAMP): requirements.lock pyproject.toml $(KERNEL_SOURCES) | .venv/bin/uv
 	  -Ccmake.define.XFELFLOW_NATIVE=$(strip $(NATIVE)) --editable .
 	@touch $@
 
+kernels: export PATH := $(abspath $(dir $(PYTHON))):$(PATH)
 kernels:  ## build xfel_apps/_kernels in place for $(PYTHON), only what changed
 	@cmake -S . -B build/kernels -G Ninja -DCMAKE_BUILD_TYPE=Release --log-level=WARNING \
 	  -DPython_EXECUTABLE=$$(command -v $(PYTHON)) -DXFELFLOW_NATIVE=$(strip $(NATIVE)) > /dev/null
