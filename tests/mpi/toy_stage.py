@@ -15,7 +15,7 @@ from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.product import ShotResult
 from xfel_apps.containers.spots import SPOTS, Spots
 from xfel_apps.errors import ShotError, StoppedError
-from xfel_apps.worker import StageRun, WorkerSettings, run_stage, summary
+from xfel_apps.worker import StageRun, WorkerSettings, run_stage
 
 
 class Toy:
@@ -63,7 +63,7 @@ def main() -> int:
     except StoppedError:
         return 75
     if mpi.world().rank == 0:
-        print(summary(manifest))
+        print(manifest.summary())
     return 0
 
 

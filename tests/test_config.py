@@ -1,0 +1,65 @@
+"""Settings: what is misspelt, out of bounds or of the wrong kind is refused in one line."""
+
+import pytest
+from pydantic import Field
+
+from xfel_apps.config import Section, digest, override, read_yaml
+from xfel_apps.errors import SettingsError
+
+
+class Toy(Section):
+    min_snr: float = Field(default=5.0, gt=0)
+    """peak height over noise [sigma]"""
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"min_srn": 3}, "Toy: min_srn: unknown setting (given: 3)"),
+        ({"min_snr": -1}, "Toy: min_snr: Input should be greater than 0 (given: -1)"),
+        ({"min_snr": "a"}, "min_snr: Input should be a valid number"),
+    ],
+)
+def test_bad_setting_is_named(data, message):
+    with pytest.raises(SettingsError) as error:
+        Toy.checked(data)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_settings_from_json():
+    assert Toy.from_json('{"min_snr": 3}').min_snr == 3.0
+    assert Toy.from_json("") == Toy()
+    with pytest.raises(SettingsError, match="not JSON"):
+        Toy.from_json("{min_snr")
+
+
+def test_equal_settings_have_equal_text():
+    assert Toy.from_json('{"min_snr": 5}').canonical() == Toy().canonical()
+
+
+@pytest.mark.parametrize("text", ["index.cell", "=3", "index..cell=3", "a.b=1"])
+def test_bad_override_is_refused(text):
+    with pytest.raises(SettingsError, match="--set"):
+        override({"a": 1}, [text])
+
+
+def test_override_leaves_the_rest():
+    data = {"index": {"n": 1, "m": 2}}
+    assert override(data, ["index.n=[1, 2]"]) == {"index": {"n": [1, 2], "m": 2}}
+    assert data == {"index": {"n": 1, "m": 2}}
+
+
+def test_digest_keeps_parts_apart():
+    assert digest("ab", "c") != digest("a", "bc")
+    assert digest("ab", "c") == digest("ab", "c")
+
+
+@pytest.mark.parametrize("text", ["- a list", "a: [", "\x00"])
+def test_bad_yaml_names_the_file(tmp_path, text):
+    path = tmp_path / "experiment.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"experiment\.yaml"):
+        read_yaml(path)
+    with pytest.raises(SettingsError, match="no such file"):
+        read_yaml(tmp_path / "none.yaml")
