@@ -1,0 +1,115 @@
+"""A whole run: the same on any number of ranks, and as other programs read it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import hdf5plugin  # noqa: F401 - registers the decoder
+import numpy as np
+import nxmx
+import pytest
+
+from xfel_apps import mpi
+from xfel_apps.simulate.__main__ import main
+from xfel_apps.simulate.detector import make_detector
+from xfel_apps.simulate.run import simulate
+from xfel_apps.simulate.settings import SimulateSettings
+
+SETTINGS = SimulateSettings.checked(
+    {
+        "shots": 10,
+        "shots_per_file": 3,
+        "crystal": {"cell": (50, 50, 40, 90, 90, 90), "d_min_ang": 2.5, "crystals_per_hit": 2},
+        "detector": {
+            "modules": (2, 2),
+            "module_px": (64, 96),
+            "pixel_mm": 0.5,
+            "tilt_deg": 1.0,
+            "dead_fraction": 0.01,
+        },
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return simulate(SETTINGS, tmp_path_factory.mktemp("run"), mpi.serial())
+
+
+def everything(path: Path) -> dict[str, np.ndarray]:
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: found.update({name: item[()]} if hasattr(item, "shape") else {})
+        )
+    return found
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_run_does_not_depend_on_ranks(tmp_path, run, ranks):
+    command = [
+        str(Path(sys.executable).with_name("mpiexec")), "-n", str(ranks), sys.executable, "-m",
+        "mpi4py", "-m", "xfel_apps.simulate", "--out", str(tmp_path),
+        "--settings", SETTINGS.canonical(),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    for name in ("run_master.h5", "truth.h5"):
+        found, expected = everything(tmp_path / name), everything(run.with_name(name))
+        assert found.keys() == expected.keys()
+        for key, values in expected.items():
+            np.testing.assert_array_equal(found[key], values, err_msg=key)
+
+
+def test_other_seeds_and_more_shots(tmp_path, run):
+    """Another seed is another run; a longer run begins with the same shots."""
+    changed = SETTINGS.model_copy(update={"seed": 2})
+    longer = SETTINGS.model_copy(update={"shots": 12, "shots_per_file": 5})
+    frames = everything(run)["entry/data/data"]
+    other = everything(simulate(changed, tmp_path / "a", mpi.serial()))["entry/data/data"]
+    more = everything(simulate(longer, tmp_path / "b", mpi.serial()))["entry/data/data"]
+    assert not np.array_equal(other, frames)
+    np.testing.assert_array_equal(more[:10], frames)
+
+
+def test_nxmx_package_reads_the_geometry_that_was_simulated(run):
+    """The beam of NeXus runs along +z: x and z change sign."""
+    with h5py.File(run) as file:
+        detector = nxmx.NXmx(file).entries[0].instruments[0].detectors[0]
+        expected = make_detector(SETTINGS.detector, SETTINGS.seed)
+        assert len(detector.modules) == 4
+        for module, panel in zip(detector.modules, expected.panels, strict=True):
+            chain = nxmx.get_dependency_chain(module.fast_pixel_direction)
+            origin = nxmx.get_cumulative_transformation(chain[1:])[0][:3, 3]
+            np.testing.assert_allclose(origin * [-1, 1, -1], panel.origin_mm, atol=1e-9)
+            fast = module.fast_pixel_direction.vector * np.array([-1, 1, -1])
+            np.testing.assert_allclose(fast, panel.fast, atol=1e-12)
+            assert tuple(module.data_origin) == panel.slab_start
+            assert tuple(module.data_size) == panel.shape
+        assert np.count_nonzero(detector.pixel_mask) == round(0.01 * 128 * 192)
+
+
+def test_truth_has_what_the_comparison_needs(run):
+    truth = everything(run.with_name("truth.h5"))
+    blank = truth["kind"] == b"blank"
+    assert 0 < blank.sum() < 10
+    assert np.all(np.isnan(truth["A"][blank]))
+    assert np.all(np.isfinite(truth["A"][~blank]))
+    assert truth["A_all"].shape == (10, 2, 3, 3)
+    np.testing.assert_array_equal(truth["hit"], truth["kind"] == b"hit")
+    np.testing.assert_allclose(truth["I_true"], truth["F_true"] ** 2)
+    with h5py.File(run) as file:
+        wavelengths = file["entry/instrument/beam/incident_wavelength"][()]
+    np.testing.assert_array_equal(wavelengths, truth["wl"])
+
+
+def test_command_line_sets_what_it_says_and_refuses_what_it_does_not_know(tmp_path, capsys):
+    small = ["--out", str(tmp_path / "x"), "--settings", SETTINGS.canonical()]
+    assert main([*small, "--shots", "2", "--set", "crystal.size_um=2"], mpi.serial()) == 0
+    with h5py.File(tmp_path / "x" / "run_master.h5") as file:
+        assert file["entry/data/data"].shape == (2, 128, 192)
+    assert main([*small, "--set", "crystal.sise_um=2"], mpi.serial()) == 1
+    assert "crystal.sise_um: unknown setting" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["--out", str(tmp_path / "file" / "x")], mpi.serial()) == 1
+    assert "cannot write a run there" in capsys.readouterr().err

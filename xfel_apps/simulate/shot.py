@@ -1,0 +1,219 @@
+"""One shot: what is drawn for it, its mean photons, and what the detector makes of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gemmi
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from xfel_apps.compute.forward import Illumination, MosaicCrystal, Rectangles, forward
+from xfel_apps.compute.structure_factors import DenseIntensities
+from xfel_apps.geometry import Beam, Detector
+from xfel_apps.simulate.background import Background, make_background
+from xfel_apps.simulate.detector import BadPixels, bad_pixels, make_detector
+from xfel_apps.simulate.settings import BeamSettings, CrystalSettings, SimulateSettings
+from xfel_apps.simulate.structure import StructureFactors, structure_factors
+from xfel_apps.units import wavelength_from_energy
+
+Array = NDArray[np.float64]
+
+FWHM = float(2.0 * np.sqrt(2.0 * np.log(2.0)))
+"""Full width at half height of a Gaussian of standard deviation 1."""
+START_S = 1_800_000_000.0
+"""When the first shot was taken [s since 1970]."""
+RATE_HZ = 120.0
+"""Shots a second (LCLS)."""
+
+
+@dataclass(frozen=True)
+class ShotTruth:
+    """What is drawn for a shot.
+
+    Attributes
+    ----------
+    kind : "hit", "weak" or "blank"
+    a_matrices : (n_crystals, 3, 3) A of each crystal [1/Angstrom]; NaN on a blank
+    cell : (6,) of the first crystal [Angstrom, degrees]; NaN on a blank
+    wavelength_ang : mean of the pulse [Angstrom]
+    scale : scattering power times pulse energy, relative to the average; 0 on a blank
+    pulse_energy_mj, laser_on, timestamp_s : scalars of the shot
+    water : thickness of the jet times pulse energy, relative to the average
+    pulse : energy relative to the average
+    domains : (n_crystals, n_domains, 3, 3) rotations of the mosaic domains
+    """
+
+    kind: str
+    a_matrices: Array
+    cell: Array
+    wavelength_ang: float
+    scale: float
+    pulse_energy_mj: float
+    laser_on: bool
+    timestamp_s: float
+    water: float
+    pulse: float
+    domains: Array
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that is the same for every shot."""
+
+    settings: SimulateSettings
+    factors: StructureFactors
+    intensities: DenseIntensities
+    detector: Detector
+    beam: Beam
+    background: Background
+    bad: BadPixels
+
+
+def make_experiment(model: Path | None, settings: SimulateSettings) -> Experiment:
+    """Return what every shot needs: structure factors, detector, background."""
+    detector = make_detector(settings.detector, settings.seed)
+    beam = Beam(wavelength_from_energy(settings.beam.energy_ev))
+    factors = structure_factors(model, settings.crystal, settings.seed)
+    return Experiment(
+        settings,
+        factors,
+        factors.dense(),
+        detector,
+        beam,
+        make_background(settings.background, detector, beam),
+        bad_pixels(settings.detector, detector, settings.seed),
+    )
+
+
+def shot_rng(seed: int, shot: int) -> np.random.Generator:
+    """Return the random numbers of one shot, the same on whichever rank draws them."""
+    return np.random.default_rng(np.random.SeedSequence((seed, shot)))
+
+
+def draw_truth(experiment: Experiment, shot: int, rng: np.random.Generator) -> ShotTruth:
+    """Return what one shot is; every kind of shot draws the same numbers."""
+    settings = experiment.settings
+    crystal, beam = settings.crystal, settings.beam
+    kind = _kind(settings, rng.uniform())
+    pulse = max(0.05, 1.0 + beam.pulse_energy_spread * rng.standard_normal())
+    power = np.exp(crystal.size_spread * rng.standard_normal())
+    water = np.exp(settings.background.water_spread * rng.standard_normal())
+    wavelength = experiment.beam.wavelength_ang * (1.0 + beam.jitter * rng.standard_normal())
+    cells = [_cell(experiment.factors.cell, crystal, rng) for _ in range(crystal.crystals_per_hit)]
+    turns = [random_rotation(rng) for _ in cells]
+    reciprocal = [np.array(cell.frac.mat.tolist()).T for cell in cells]
+    a_matrices = np.array([turn @ b for turn, b in zip(turns, reciprocal, strict=True)])
+    domains = np.array([_domains(crystal, rng) for _ in cells])
+    relative = {"hit": 1.0, "weak": settings.weak_scale, "blank": 0.0}[kind]
+    nothing = np.nan if kind == "blank" else 1.0
+    return ShotTruth(
+        kind=kind,
+        a_matrices=nothing * a_matrices,
+        cell=nothing * np.array(cells[0].parameters),
+        wavelength_ang=float(wavelength),
+        scale=float(relative * power * pulse),
+        pulse_energy_mj=float(beam.pulse_energy_mj * pulse),
+        laser_on=shot % beam.laser_every == 0,
+        timestamp_s=START_S + shot / RATE_HZ,
+        water=float(water * pulse),
+        pulse=float(pulse),
+        domains=domains,
+    )
+
+
+def _kind(settings: SimulateSettings, draw: float) -> str:
+    if draw < settings.hit_fraction:
+        return "hit"
+    return "weak" if draw < settings.hit_fraction + settings.weak_fraction else "blank"
+
+
+def random_rotation(rng: np.random.Generator) -> Array:
+    """Return a rotation (3, 3), every orientation equally likely (a random unit quaternion)."""
+    return np.asarray(Rotation.from_quat(rng.standard_normal(4)).as_matrix())
+
+
+def _domains(crystal: CrystalSettings, rng: np.random.Generator) -> Array:
+    """Return small rotations (n_domains, 3, 3), Gaussian about each axis."""
+    sigma_rad = np.radians(crystal.mosaicity_deg) / FWHM
+    vectors = sigma_rad * rng.standard_normal((crystal.domains, 3))
+    return np.asarray(Rotation.from_rotvec(vectors).as_matrix())
+
+
+def _cell(
+    mean: gemmi.UnitCell, crystal: CrystalSettings, rng: np.random.Generator
+) -> gemmi.UnitCell:
+    """Return a crystal's own cell: lengths that symmetry makes equal stay equal, angles stay."""
+    change = 1.0 + crystal.cell_spread * rng.standard_normal(3)
+    if np.isclose(mean.b, mean.a):
+        change[1] = change[0]
+    if np.isclose(mean.c, mean.a):
+        change[2] = change[0]
+    a, b, c = (float(length) for length in change * np.array([mean.a, mean.b, mean.c]))
+    return gemmi.UnitCell(a, b, c, mean.alpha, mean.beta, mean.gamma)
+
+
+def mean_photons(experiment: Experiment, truth: ShotTruth) -> Array:
+    """Return the photons (slow, fast) that each pixel of the slab gets on average."""
+    background = experiment.background
+    photons = truth.water * background.water.astype(float)
+    photons += truth.pulse * background.air
+    if truth.kind != "blank":
+        for a_matrix, domains in zip(truth.a_matrices, truth.domains, strict=True):
+            _add_spots(photons, experiment, domains @ a_matrix, truth)
+    return photons
+
+
+def _add_spots(photons: Array, experiment: Experiment, a_matrices: Array, truth: ShotTruth) -> None:
+    """Add one crystal's Bragg spots to `photons` (slow, fast)."""
+    detector, settings = experiment.detector, experiment.settings
+    pixels = Rectangles(detector.origins_mm, detector.axes, detector.sizes)
+    crystal = MosaicCrystal(
+        a_matrices, settings.crystal.block_cells, experiment.intensities, settings.shape
+    )
+    spots = forward(pixels, crystal, illumination(experiment, truth))
+    for panel, part in zip(detector.panels, pixels.split(spots), strict=True):
+        photons[panel.slab] += part
+
+
+def illumination(experiment: Experiment, truth: ShotTruth) -> Illumination:
+    """Return the pulse of one shot: its spectrum, and photons times blocks on a unit of area."""
+    settings = experiment.settings
+    blocks = n_blocks(settings.crystal, experiment.factors.cell)
+    fluence = settings.beam.photons / (settings.beam.focus_um * 1e-3) ** 2
+    wavelengths, weights = spectrum(settings.beam, truth.wavelength_ang)
+    beam = experiment.beam
+    return Illumination(
+        wavelengths,
+        weights * fluence * blocks * truth.scale,
+        beam.direction,
+        beam.polarization_fraction,
+        beam.polarization_normal,
+    )
+
+
+def n_blocks(crystal: CrystalSettings, cell: gemmi.UnitCell) -> float:
+    """Return how many coherent blocks a crystal of average size has."""
+    block_ang3 = float(np.prod(crystal.block_cells)) * cell.volume
+    return float((crystal.size_um * 1e4) ** 3 / block_ang3)
+
+
+def spectrum(beam: BeamSettings, mean_ang: float) -> tuple[Array, Array]:
+    """Return wavelengths [Angstrom] and weights (sum 1) of a pulse, a Gaussian to 2 sigma."""
+    if beam.bandwidth == 0 or beam.wavelengths == 1:
+        return np.array([mean_ang]), np.ones(1)
+    steps = np.linspace(-2.0, 2.0, beam.wavelengths)
+    weights = np.exp(-(steps**2) / 2.0)
+    return mean_ang * (1.0 + steps * beam.bandwidth / FWHM), weights / weights.sum()
+
+
+def detect(experiment: Experiment, photons: Array, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return what the detector records (slow, fast) [ADU] where `photons` come on average."""
+    settings, bad = experiment.settings.detector, experiment.bad
+    counted = rng.poisson(photons)
+    if settings.gain != 1.0 or settings.read_noise_adu:
+        noise = settings.read_noise_adu * rng.standard_normal(photons.shape)
+        counted = np.rint(settings.gain * counted + noise).astype(np.int64)
+    counted.flat[bad.hot] = rng.poisson(bad.hot_adu)
+    counted.flat[bad.dead] = 0
+    return np.minimum(counted, settings.saturation_adu + 1)
