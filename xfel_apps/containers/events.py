@@ -48,8 +48,9 @@ class Events:
 
     Attributes
     ----------
-    manifest : `extra` has `files` (list of paths), `geometry` (path of a geometry file or null),
-        `detectors` (list of JSON texts) and `beams` (list of Beam fields, one a detector)
+    manifest : `extra` has `files` (list of paths), `geometry` and `mask` (path of a geometry file
+        and of the user's mask, or null), `detectors` (list of JSON texts) and `beams` (list of
+        Beam fields, one a detector)
     frame : shots table, indexed by event
     """
 
@@ -74,6 +75,12 @@ class Events:
     def geometry_file(self) -> Path | None:
         """Geometry file that goes with the raw files, if they need one."""
         name = self.manifest.extra.get("geometry")
+        return Path(name) if name else None
+
+    @property
+    def mask_file(self) -> Path | None:
+        """User's mask of bad pixels, if one was given."""
+        name = self.manifest.extra.get("mask")
         return Path(name) if name else None
 
     @cached_property

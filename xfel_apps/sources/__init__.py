@@ -1,39 +1,14 @@
 """Raw files: one module a format, each says whether it understands a path.
 
-A source module has two functions, `understands(path) -> bool` (cheap: name and first bytes) and
-`open_file(path, geometry) -> RawFile`. Frames are slabs: one two-dimensional array (slow, fast)
-with every panel in it, in detector counts (ADU) as near to what was stored as possible.
+A format's module has two functions, `understands(path, geometry) -> bool` (cheap: name and first
+bytes) and `open_file(path, geometry) -> RawFile`. Frames are slabs: one two-dimensional array
+(slow, fast) with every panel in it, in detector counts (ADU) as near to what was stored as
+possible. Geometry comes in the lab frame of dxtbx, whatever the format's own frame.
 """
 
-from pathlib import Path
-from typing import Any, Protocol
+from xfel_apps.sources.cache import FrameCache
+from xfel_apps.sources.dispatch import open_raw
+from xfel_apps.sources.paths import expand
+from xfel_apps.sources.raw import RawFile
 
-import numpy as np
-from numpy.typing import NDArray
-
-from xfel_apps.geometry import Beam, Detector
-
-
-class RawFile(Protocol):
-    """One raw file, open for reading. Reading one frame never reads the others."""
-
-    path: Path
-    n_frames: int
-
-    def beam(self, frame: int) -> Beam:
-        """Return the beam of one shot (its own wavelength where the file has it)."""
-
-    def detector(self, frame: int) -> Detector:
-        """Return the detector; the same object for all frames unless it moved."""
-
-    def scalars(self, frame: int) -> dict[str, float]:
-        """Return per-shot scalars: `timestamp_s`, `pulse_energy_mj`, `laser_on` and others."""
-
-    def mask(self, frame: int) -> NDArray[np.bool_]:
-        """Return the pixels that may be used (slow, fast), True is good: static mask and gaps."""
-
-    def pixels(self, frame: int) -> NDArray[Any]:
-        """Return the frame (slow, fast) [ADU], pedestal taken off, in its natural dtype."""
-
-    def close(self) -> None:
-        """Close the file."""
+__all__ = ["FrameCache", "RawFile", "expand", "open_raw"]

@@ -1,0 +1,46 @@
+"""Per-shot scalars of an NXmx file: every array of one number a frame."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from xfel_apps.sources.axes import text
+from xfel_apps.sources.convert import ENERGIES_MJ
+
+RENAMED = {"timestamp": "timestamp_s", "pulse_energy": "pulse_energy_mj"}
+"""Names of NeXus -> names inside the package."""
+
+NOT_SCALARS = ("incident_wavelength", "incident_energy", "data")
+
+
+def read_scalars(groups: Sequence[h5py.Group], n_frames: int) -> dict[str, NDArray[Any]]:
+    """Return name -> values (n_frames,) of the numeric arrays directly in `groups`.
+
+    Pulse energy is converted to mJ (from J where no unit is given, as NeXus has it); with one frame
+    only the names that are per-shot by meaning count.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    for group in groups:
+        for name in group:
+            item = group.get(name)
+            if isinstance(item, h5py.Dataset) and _per_shot(name, item, n_frames):
+                found[RENAMED.get(name, name)] = _values(name, item)
+    return found
+
+
+def _per_shot(name: str, item: h5py.Dataset, n_frames: int) -> bool:
+    if item.shape not in ((n_frames,), (n_frames, 1)) or item.dtype.kind not in "biuf":
+        return False
+    known = {*RENAMED, *RENAMED.values(), "laser_on"}
+    return name not in NOT_SCALARS and (n_frames > 1 or name in known)
+
+
+def _values(name: str, item: h5py.Dataset) -> NDArray[Any]:
+    values = np.asarray(item[()], float).ravel()
+    if name != "pulse_energy":
+        return values
+    unit = text(item.attrs.get("units", "J")).strip()
+    return values * (ENERGIES_MJ.get(unit.lower(), 1e3))
