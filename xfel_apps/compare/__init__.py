@@ -1,0 +1,1 @@
+"""Compare what was found with what is known: orientations, cells, merged intensities."""
