@@ -13,8 +13,9 @@ import pytest
 from xfel_apps import mpi
 from xfel_apps.simulate.__main__ import main
 from xfel_apps.simulate.detector import make_detector
-from xfel_apps.simulate.run import simulate
+from xfel_apps.simulate.run import TRUTH, simulate
 from xfel_apps.simulate.settings import SimulateSettings
+from xfel_apps.sources import open_raw
 
 SETTINGS = SimulateSettings.checked(
     {
@@ -113,3 +114,37 @@ def test_command_line_sets_what_it_says_and_refuses_what_it_does_not_know(tmp_pa
     (tmp_path / "file").write_text("")
     assert main(["--out", str(tmp_path / "file" / "x")], mpi.serial()) == 1
     assert "cannot write a run there" in capsys.readouterr().err
+
+
+def test_sources_read_back_what_was_simulated(run):
+    """Geometry, wavelengths, scalars, mask and counts, by the package's own reader."""
+    expected, truth = (
+        make_detector(SETTINGS.detector, SETTINGS.seed),
+        everything(run.parent / TRUTH),
+    )
+    raw = open_raw(run)
+    try:
+        assert raw.n_frames == 10
+        found = raw.detector(0)
+        np.testing.assert_allclose(found.origins_mm, expected.origins_mm, atol=1e-9)
+        np.testing.assert_allclose(found.axes, expected.axes, atol=1e-12)
+        np.testing.assert_array_equal(found.slab_starts, expected.slab_starts)
+        assert found.panels[0].trusted == expected.panels[0].trusted
+        assert np.count_nonzero(~raw.mask(0)) == round(0.01 * 128 * 192)
+        frames = everything(run)["entry/data/data"]
+        for shot in range(10):
+            assert raw.beam(shot).wavelength_ang == truth["wl"][shot]
+            assert raw.scalars(shot)["laser_on"] == (shot % 2 == 0)
+            assert raw.scalars(shot)["pulse_energy_mj"] > 0
+            np.testing.assert_array_equal(raw.pixels(shot), frames[shot])
+    finally:
+        raw.close()
+
+
+def test_sources_read_back_the_gain(tmp_path):
+    noisy = SETTINGS.detector.model_copy(update={"gain": 4.0, "read_noise_adu": 3.0})
+    settings = SETTINGS.model_copy(update={"shots": 2, "detector": noisy})
+    raw = open_raw(simulate(settings, tmp_path, mpi.serial()))
+    assert {panel.gain for panel in raw.detector(0).panels} == {4.0}
+    assert raw.pixels(0).min() < 0
+    raw.close()
