@@ -5,6 +5,7 @@ from typing import Protocol
 
 from xfel_apps.errors import GeometryError, SourceError
 from xfel_apps.sources import imgcif, minicbf, nxmx
+from xfel_apps.sources.hdf5 import is_hdf5
 from xfel_apps.sources.raw import RawFile
 
 
@@ -42,6 +43,16 @@ def open_raw(path: Path, geometry: Path | None = None) -> RawFile:
     raise SourceError(
         f"{path}: not an image this software reads (NXmx or CXI HDF5, imgCIF or miniCBF)"
     )
+
+
+def worth_trying(path: Path, geometry: Path | None) -> bool:
+    """Return whether a file of a folder is to be read: not a sound HDF5 file without frames."""
+    try:
+        if not is_hdf5(path):
+            return True
+        return any(module.understands(path, geometry) for module in FORMATS)
+    except SourceError:
+        return True
 
 
 def check_readable(path: Path, what: str) -> None:

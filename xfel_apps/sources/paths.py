@@ -1,55 +1,70 @@
 """From what a user names (files, folders, globs, lists) to the raw files of a run."""
 
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from xfel_apps.errors import SourceError
+from xfel_apps.sources.dispatch import worth_trying
 
 LISTS = (".lst", ".txt", ".list")
 IMAGES = (".h5", ".hdf5", ".nxs", ".cxi", ".cbf", ".cbf.gz", ".cbf.bz2")
 
 
-def expand(paths: Iterable[str | Path]) -> list[Path]:
+def expand(paths: Iterable[str | Path], geometry: Path | None = None) -> list[Path]:
     """Return the raw files that `paths` mean: absolute, in natural order, each once.
 
     Parameters
     ----------
     paths : files, folders (their images), globs, and `.lst` or `.txt` lists of any of these, one a
         line, relative to the list's folder; lines that start with # are comments
+    geometry : geometry file that goes with them
+
+    A file that is named must be there; one that a list names may be missing, which is told when it
+    is opened. HDF5 files in a folder that hold no frames of their own (truth, calibration) are
+    passed over, and data files where their master is.
     """
-    found = [file for path in paths for file in _expand_one(Path(path).expanduser())]
+    found: list[Path] = []
+    for item in paths:
+        path = Path(item).expanduser()
+        if path.suffix in LISTS:
+            found += _expand_list(path, geometry)
+        else:
+            found += _expand_one(path, geometry)
     return list(dict.fromkeys(_without_linked(found)))
 
 
-def _expand_one(path: Path) -> Iterator[Path]:
-    """Yield the files that one path means; an absent file is yielded, to be told of later."""
+def _expand_one(path: Path, geometry: Path | None) -> list[Path]:
+    """Return the files that a path, folder or pattern means."""
     if path.is_dir():
         images = [p.absolute() for p in path.iterdir() if p.is_file() and is_image(p)]
+        images = [p for p in images if worth_trying(p, geometry)]
         if not images:
             raise SourceError(f"{path}: no images in this folder (looked for {', '.join(IMAGES)})")
-        yield from sorted(images, key=natural)
-    elif path.suffix in LISTS:
-        yield from _expand_list(path)
-    elif glob.has_magic(str(path)) and not path.exists():
-        matches = sorted((Path(p) for p in glob.glob(str(path), recursive=True)), key=natural)  # noqa: PTH207 - Path.glob cannot take an absolute pattern
-        if not matches:
-            raise SourceError(f"{path}: no file matches this pattern")
-        for match in matches:
-            yield from _expand_one(match)
-    else:
-        yield path.absolute()
+        return sorted(images, key=natural)
+    if path.exists():
+        return [path.absolute()]
+    if not glob.has_magic(str(path)):
+        raise SourceError(f"{path}: no such file or folder")
+    matches = [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if not matches:
+        raise SourceError(f"{path}: no file matches this pattern")
+    return [file for match in sorted(matches, key=natural) for file in _expand_one(match, geometry)]
 
 
-def _expand_list(path: Path) -> Iterator[Path]:
-    """Yield the files that a list names."""
+def _expand_list(path: Path, geometry: Path | None) -> list[Path]:
+    """Return the files that a list names, also those that are missing."""
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
     except (OSError, UnicodeDecodeError) as err:
         raise SourceError(f"{path}: not a readable list of files ({err})") from err
+    found: list[Path] = []
     for line in lines:
         if line and not line.startswith("#"):
-            yield from _expand_one(path.parent / Path(line).expanduser())
+            item = path.parent / Path(line).expanduser()
+            whole = item.is_dir() or glob.has_magic(str(item))
+            found += _expand_one(item, geometry) if whole else [item.absolute()]
+    return found
 
 
 def is_image(path: Path) -> bool:

@@ -1,0 +1,1 @@
+"""ingest: the index of a run's shots, without reading pixels."""
