@@ -55,7 +55,7 @@ def test_lattice_points_score_their_whole_weight() -> None:
     spots = TrialSpots(q, np.full(30, 1e-3), rng.uniform(1, 5, 30))
     real = np.linalg.inv(a_matrix)
     np.testing.assert_allclose(score_vectors(real.T, spots), spots.weight.sum(), rtol=1e-3)
-    turned = score_rotations(real[:1] / 40, a_matrix[None], np.array([0.0, 0.01]), spots)[0]
+    turned = score_rotations(real[:1] / 40, a_matrix[None], np.array([0.0, 0.1]), spots)[0]
     assert turned[0] == pytest.approx(spots.weight.sum(), rel=1e-3)
     assert turned[1] < 0.5 * turned[0]
 

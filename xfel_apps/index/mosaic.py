@@ -30,6 +30,11 @@ class MosaicModel:
     mosaicity_rad: float
     inverse_block_invang: float
 
+    @property
+    def block_size_ang(self) -> float:
+        """Size of the mosaic blocks [Angstrom], at most a micrometre: larger ones look alike."""
+        return 1.0 / max(self.inverse_block_invang, 1e-4)
+
     def sigma_invang(self, size: Array) -> Array:
         """Return the standard deviation (n,) of the excitation error at |q| (n,) [1/Angstrom]."""
         width = self.mosaicity_rad * size + self.inverse_block_invang

@@ -90,9 +90,7 @@ class _Widths:
         return np.column_stack([along, across, across])
 
 
-def refine(
-    spots: ShotSpots, a_matrix: Array, target: TargetLattice, cell_sigma: float
-) -> Refined:
+def refine(spots: ShotSpots, a_matrix: Array, target: TargetLattice, cell_sigma: float) -> Refined:
     """Return the lattice refined from `a_matrix`, outliers rejected.
 
     Parameters
@@ -113,7 +111,9 @@ def refine(
             kept = np.all(np.abs(residuals) < OUTLIER_SIGMAS * sigmas, axis=1)
             rows, hkl, residuals, sigmas = rows[kept], hkl[kept], residuals[kept], sigmas[kept]
         free_cell = number > 0
-        a_matrix = _step(frames[rows], hkl, residuals, sigmas, a_matrix, target, cell_sigma if free_cell else 0.0)
+        a_matrix = _step(
+            frames[rows], hkl, residuals, sigmas, a_matrix, target, cell_sigma if free_cell else 0.0
+        )
         residuals = _residuals(spots, frames, a_matrix, rows, hkl)
         if number > 0:
             widths = _estimate(residuals, spots.take(rows), spots.pixel_invang)
@@ -151,15 +151,13 @@ def nearest_points(q: Array, a_matrix: Array, target: TargetLattice) -> NDArray[
     """Return the indices (n, 3), in the conventional cell, of the lattice points nearest to q."""
     primitive = target.primitive
     h = np.rint(q @ (primitive @ np.linalg.inv(a_matrix)).T)
-    return np.rint(h @ np.linalg.inv(primitive).T).astype(np.int64)
+    return np.asarray(np.rint(h @ np.linalg.inv(primitive).T), dtype=np.int64)
 
 
 def _residuals(
     spots: ShotSpots, frames: Array, a_matrix: Array, rows: NDArray[np.intp], hkl: NDArray[np.int64]
 ) -> Array:
-    return np.asarray(
-        np.einsum("nij,nj->ni", frames[rows], hkl @ a_matrix.T - spots.q[rows])
-    )
+    return np.asarray(np.einsum("nij,nj->ni", frames[rows], hkl @ a_matrix.T - spots.q[rows]))
 
 
 def _step(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.compute.lattice_search import TrialSpots, score_rotations, score_vectors
-from xfel_apps.index.target import TargetLattice, rotation_part
+from xfel_apps.index.target import TargetLattice
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -78,7 +78,7 @@ def low_resolution(q: Array, n_wanted: int = 80) -> tuple[NDArray[np.intp], floa
 
 def coarse(q: Array, q_max: float, target: TargetLattice) -> Array:
     """Return the best A (n, 3, 3) of the reduced primitive cell, sampled only."""
-    real = np.linalg.inv(reference(target))
+    real = np.asarray(np.linalg.inv(reference(target)))
     axes, lattices, periods = [], [], []
     for row, symmetry in distinct_vectors(target):
         length = float(np.linalg.norm(real[row]))
@@ -88,7 +88,9 @@ def coarse(q: Array, q_max: float, target: TargetLattice) -> Array:
             axes.append(sign * found)
             lattices.append(aligned(real, row, sign * found))
             periods.append(np.full(len(found), symmetry.order))
-    return turned(q, q_max, np.concatenate(axes), np.concatenate(lattices), np.concatenate(periods), target)
+    return turned(
+        q, q_max, np.concatenate(axes), np.concatenate(lattices), np.concatenate(periods), target
+    )
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,9 @@ def best_axes(q: Array, length_ang: float, q_max: float) -> Array:
     size = np.linalg.norm(q, axis=1)
     reach = SPOT_REACH_INVANG + (STRAIN_REACH + CORNER * step) * size
     share = np.minimum(2.0 * reach * length_ang, 1.0)
-    scores = score_vectors(directions * np.float32(length_ang), TrialSpots(q, reach, -np.log(share)))
+    scores = score_vectors(
+        directions * np.float32(length_ang), TrialSpots(q, reach, -np.log(share))
+    )
     return _peaks(directions, scores, 2.5 * step)
 
 
@@ -150,6 +154,7 @@ def _peaks(directions: Float32, scores: Float32, separation_rad: float) -> Array
     """Return the highest-scoring directions (n, 3), no two within the separation."""
     top = np.argpartition(scores, -min(600, len(scores)))[-600:]
     left = directions[:, top[np.argsort(-scores[top], kind="stable")]].T.astype(float)
+    left /= np.linalg.norm(left, axis=1, keepdims=True)
     chosen: list[Array] = []
     while len(left) and len(chosen) < N_AXES:
         chosen.append(left[0])
@@ -160,8 +165,8 @@ def _peaks(directions: Float32, scores: Float32, separation_rad: float) -> Array
 def aligned(real: Array, row: int, axes: Array) -> Array:
     """Return A (n, 3, 3) of the lattice with one real vector turned along each unit axis."""
     start = real[row] / np.linalg.norm(real[row])
-    other = real[(row + 1) % 3]
-    return np.asarray(frames(axes) @ frames(start[None])[0].T @ np.linalg.inv(real)) if other.any() else real
+    turns = frames(axes) @ frames(start[None])[0].T
+    return np.asarray(turns @ np.linalg.inv(real))
 
 
 def frames(axes: Array) -> Array:
@@ -173,7 +178,12 @@ def frames(axes: Array) -> Array:
 
 
 def turned(
-    q: Array, q_max: float, axes: Array, lattices: Array, orders: NDArray[np.intp], target: TargetLattice
+    q: Array,
+    q_max: float,
+    axes: Array,
+    lattices: Array,
+    orders: NDArray[np.intp],
+    target: TargetLattice,
 ) -> Array:
     """Return the best A (n, 3, 3) when each lattice is turned once round its axis."""
     real = np.linalg.inv(lattices[0])

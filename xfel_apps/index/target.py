@@ -104,10 +104,10 @@ class TargetLattice:
         phase = hkl @ self.centring.T
         return np.asarray(np.all(np.abs(phase - np.rint(phase)) < 1e-6, axis=1))
 
-    def representative(self, a_matrix: Array) -> Array:
-        """Return the one of the equivalent A S whose orientation is nearest the reference's."""
-        choices = a_matrix @ self.rotations
-        return np.asarray(choices[np.argmax(np.einsum("nij,ji->n", choices, self._b_inverse))])
+    def representative_turn(self, a_matrix: Array) -> IntArray:
+        """Return the rotation S that brings A S nearest to the reference orientation."""
+        traces = np.einsum("ij,njk,ki->n", a_matrix, self.rotations, self._b_inverse)
+        return np.asarray(self.rotations[np.argmax(traces)])
 
     @cached_property
     def _b_inverse(self) -> Array:
