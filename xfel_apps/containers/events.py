@@ -110,6 +110,10 @@ class Events:
         """Return the raw file and the frame in it."""
         return self.files[int(self._column("file")[event])], int(self._column("frame")[event])
 
+    def shot_id(self, event: int) -> str:
+        """Return the stable identity of a shot: run:file:frame."""
+        return bytes(self._column("shot_id")[event]).decode()
+
     def detector(self, event: int) -> Detector:
         """Return the detector of a shot (the same object for shots that share it)."""
         return self.detectors[int(self._column("detector")[event])]

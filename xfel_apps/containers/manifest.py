@@ -102,3 +102,22 @@ def open_product(path: Path, product: Product) -> tuple[Manifest, ProductReader]
     """Return the manifest at `path` and a reader of its containers."""
     manifest = Manifest.read(path, product)
     return manifest, ProductReader([path.parent / name for name in manifest.containers], product)
+
+
+def outcomes_after(
+    before: Mapping[int, Outcome], manifest: Manifest, reader: ProductReader
+) -> dict[int, Outcome]:
+    """Return the outcome of every event once a stage has seen its share of them.
+
+    Parameters
+    ----------
+    before : outcome of every event before the stage
+    manifest, reader : of the stage's product; `extra["decided"]` of the manifest has the outcomes
+        that only the whole run could decide
+    """
+    after = dict(before)
+    shots = reader.shots()["outcome"]
+    after.update(zip(map(int, shots.index), map(Outcome, shots), strict=True))
+    decided = manifest.extra.get("decided", {})
+    after.update({int(event): Outcome(text) for event, text in decided.items()})
+    return after

@@ -1,0 +1,316 @@
+// Background plane, sum and profile fit of every reflection of a shot;
+// xfel_apps/compute/integration.py is the definition.
+#pragma once
+
+#include <Kokkos_Core.hpp>
+#include <cmath>
+
+namespace xfelflow::integration {
+
+using Space = Kokkos::DefaultExecutionSpace;
+template <class Data>
+using Array = Kokkos::View<Data, Kokkos::LayoutRight, Space::memory_space>;
+
+constexpr int max_half = 15;
+constexpr int max_pixels = (2 * max_half + 1) * (2 * max_half + 1);
+constexpr int n_refits = 3;
+constexpr int n_sums = 20;
+
+struct Windows {
+  Array<const long*> panel;
+  Array<const double* [2]> centre;          ///< (fast, slow) in the slab
+  Array<const double* [2][2]> to_profile;   ///< pixel offset to profile coordinates
+  Array<const long*> half;
+  Array<const long*> starts, neighbours;    ///< compressed rows: windows that meet each one's
+};
+
+struct Readout {
+  Array<const long* [4]> panel;  ///< first slow, stop slow, first fast, stop fast
+  Array<const double*> photons_per_adu, bottom_adu, top_adu;  ///< lowest and highest trusted
+  double variance;  ///< of a pixel beside counting noise [photon^2]
+};
+
+struct Recipe {
+  Array<const double**> profile;
+  double guard_squared, outlier_sigmas;
+};
+
+/// Pixels of one kind: offsets from the centre and photons, in parallel arrays.
+struct Pixels {
+  int n = 0;
+  double x[max_pixels], y[max_pixels], photons[max_pixels];
+
+  KOKKOS_INLINE_FUNCTION void add(double dx, double dy, double value) {
+    x[n] = dx;
+    y[n] = dy;
+    photons[n++] = value;
+  }
+};
+
+/// value + fast x + slow y, and the covariance of the three (xx, xy ... of a symmetric matrix).
+struct Plane {
+  double value = 0.0, fast = 0.0, slow = 0.0;
+  double c00 = 0.0, c01 = 0.0, c02 = 0.0, c11 = 0.0, c12 = 0.0, c22 = 0.0;
+  double variance = 0.0;
+  int n_used = 0, n_rejected = 0;
+
+  KOKKOS_INLINE_FUNCTION double at(double x, double y) const { return value + fast * x + slow * y; }
+
+  /// Variance of a sum of the plane with weights' zeroth and first moments w0, w1, w2.
+  KOKKOS_INLINE_FUNCTION double spread(double w0, double w1, double w2) const {
+    return w0 * w0 * c00 + w1 * w1 * c11 + w2 * w2 * c22 + 2.0 * (w0 * w1 * c01 + w0 * w2 * c02 + w1 * w2 * c12);
+  }
+};
+
+/// The value of rank n / 2 (the lower of two middle ones); the order of `v` is lost. Hoare's selection.
+KOKKOS_INLINE_FUNCTION double lower_median(double* v, int n) {
+  const int k = (n - 1) / 2;
+  int low = 0, high = n - 1;
+  while (low < high) {
+    const double pivot = v[(low + high) / 2];
+    int i = low, j = high;
+    while (i <= j) {
+      while (v[i] < pivot) ++i;
+      while (pivot < v[j]) --j;
+      if (i > j) break;
+      const double swap = v[i];
+      v[i++] = v[j];
+      v[j--] = swap;
+    }
+    if (k <= j) high = j;
+    else if (k >= i) low = i;
+    else break;
+  }
+  return v[k];
+}
+
+/// Counts on a scale where their standard deviation is about 1 (Anscombe 1948).
+KOKKOS_INLINE_FUNCTION double anscombe(double photons, double variance) {
+  const double shifted = photons + 0.375 + variance;
+  return shifted > 0.0 ? 2.0 * std::sqrt(shifted) : 0.0;
+}
+
+/// Least-squares plane through the used pixels; without slopes where they are not determined.
+KOKKOS_INLINE_FUNCTION void least_squares(const Pixels& pixels, const bool* used, Plane& plane) {
+  double n = 0.0, x = 0.0, y = 0.0, xx = 0.0, xy = 0.0, yy = 0.0, p = 0.0, px = 0.0, py = 0.0;
+  for (int i = 0; i < pixels.n; ++i) {
+    const double w = used[i] ? 1.0 : 0.0, wx = w * pixels.x[i], wy = w * pixels.y[i], v = pixels.photons[i];
+    n += w;
+    x += wx;
+    y += wy;
+    xx += wx * pixels.x[i];
+    xy += wx * pixels.y[i];
+    yy += wy * pixels.y[i];
+    p += w * v;
+    px += wx * v;
+    py += wy * v;
+  }
+  const double m00 = xx * yy - xy * xy, m01 = y * xy - x * yy, m02 = x * xy - y * xx;
+  const double det = n * m00 + x * m01 + y * m02;
+  plane.c01 = plane.c02 = plane.c11 = plane.c12 = plane.c22 = 0.0;
+  plane.c00 = 1.0 / n;
+  if (det > 1e-6 * n * n * n) {
+    plane.c00 = m00 / det;
+    plane.c01 = m01 / det;
+    plane.c02 = m02 / det;
+    plane.c11 = (n * yy - y * y) / det;
+    plane.c12 = (x * y - n * xy) / det;
+    plane.c22 = (n * xx - x * x) / det;
+  }
+  plane.value = plane.c00 * p + plane.c01 * px + plane.c02 * py;
+  plane.fast = plane.c01 * p + plane.c11 * px + plane.c12 * py;
+  plane.slow = plane.c02 * p + plane.c12 * px + plane.c22 * py;
+}
+
+/// Plane through the background pixels, those too far from it rejected.
+KOKKOS_INLINE_FUNCTION Plane fit_plane(const Pixels& pixels, double variance, double sigmas) {
+  Plane plane;
+  if (pixels.n == 0) return plane;
+  double work[max_pixels] = {};
+  bool used[max_pixels];
+  for (int i = 0; i < pixels.n; ++i) work[i] = pixels.photons[i];
+  plane.value = lower_median(work, pixels.n);
+  for (int i = 0; i < pixels.n; ++i) work[i] = anscombe(pixels.photons[i], variance);
+  for (int refit = 0; refit < n_refits; ++refit) {
+    plane.n_used = 0;
+    for (int i = 0; i < pixels.n; ++i) {
+      const double away = work[i] - anscombe(plane.at(pixels.x[i], pixels.y[i]), variance);
+      used[i] = away <= sigmas && away >= -sigmas;
+      plane.n_used += used[i];
+    }
+    plane.n_rejected = pixels.n - plane.n_used;
+    if (plane.n_used == 0) {
+      plane.c00 = plane.c01 = plane.c02 = plane.c11 = plane.c12 = plane.c22 = 0.0;
+      return plane;
+    }
+    least_squares(pixels, used, plane);
+  }
+  double squares = 0.0;
+  for (int i = 0; i < pixels.n; ++i) {
+    const double away = pixels.photons[i] - plane.at(pixels.x[i], pixels.y[i]);
+    squares += used[i] ? away * away : 0.0;
+  }
+  plane.variance = squares / plane.n_used;
+  const double least = 1.0 / plane.n_used, level = (plane.value > least ? plane.value : least) + variance;
+  for (double* c : {&plane.c00, &plane.c01, &plane.c02, &plane.c11, &plane.c12, &plane.c22}) *c *= level;
+  return plane;
+}
+
+/// Share of the spot at profile coordinates in the unit disc: bilinear in the table.
+KOKKOS_INLINE_FUNCTION double profile_at(const Array<const double**>& profile, double u, double v) {
+  const int last = static_cast<int>(profile.extent(0)) - 1;
+  const auto place = [last](double t) {
+    const double p = (t + 1.0) * (0.5 * last);
+    return p < 0.0 ? 0.0 : (p > last ? static_cast<double>(last) : p);
+  };
+  const double a = place(u), b = place(v);
+  const int i = static_cast<int>(a) < last ? static_cast<int>(a) : last - 1;
+  const int j = static_cast<int>(b) < last ? static_cast<int>(b) : last - 1;
+  const double fi = a - i, fj = b - j;
+  const double low = profile(j, i) * (1.0 - fi) + profile(j, i + 1) * fi;
+  const double high = profile(j + 1, i) * (1.0 - fi) + profile(j + 1, i + 1) * fi;
+  return low * (1.0 - fj) + high * fj;
+}
+
+template <class Pixel>
+struct Integrate {
+  Array<const Pixel**> frame;
+  Array<const unsigned char**> good;
+  Windows windows;
+  Readout readout;
+  Recipe recipe;
+  Array<double* [n_sums]> sums;
+
+  /// Usable foreground pixels with their share of the spot and profile coordinates, and the others' number.
+  struct Foreground {
+    Pixels pixels;
+    double share[max_pixels], u[max_pixels], v[max_pixels];
+    double total_share = 0.0;
+    int n = 0, n_masked = 0, n_outside = 0, n_saturated = 0, n_shared = 0;
+  };
+
+  KOKKOS_INLINE_FUNCTION void operator()(const int row) const {
+    Foreground fore;
+    Pixels back;
+    sort_pixels(row, fore, back);
+    const Plane plane = fit_plane(back, readout.variance, recipe.outlier_sigmas);
+    for (int i = 0; i < fore.pixels.n; ++i)
+      fore.share[i] = fore.total_share > 0.0 ? fore.share[i] / fore.total_share : 1.0 / fore.n;
+    double* out = &sums(row, 0);
+    add_up(fore, plane, out);
+    fit_profile(fore, plane, out);
+    const double known[] = {plane.value, plane.fast, plane.slow, plane.variance,
+                            static_cast<double>(plane.n_used), static_cast<double>(plane.n_rejected),
+                            static_cast<double>(fore.pixels.n), static_cast<double>(fore.n_masked),
+                            static_cast<double>(fore.n_outside), static_cast<double>(fore.n_saturated),
+                            static_cast<double>(fore.n_shared)};
+    for (int i = 0; i < 11; ++i) out[4 + i] = known[i];
+  }
+
+  KOKKOS_INLINE_FUNCTION double squared_radius(int row, double dx, double dy, double& u, double& v) const {
+    u = windows.to_profile(row, 0, 0) * dx + windows.to_profile(row, 0, 1) * dy;
+    v = windows.to_profile(row, 1, 0) * dx + windows.to_profile(row, 1, 1) * dy;
+    return u * u + v * v;
+  }
+
+  /// Whether a slab position is in the foreground, and in the guarded ellipse, of a neighbour.
+  KOKKOS_INLINE_FUNCTION void look_around(int row, double x, double y, bool& shared, bool& taken) const {
+    shared = taken = false;
+    for (long k = windows.starts(row); k < windows.starts(row + 1); ++k) {
+      const int other = static_cast<int>(windows.neighbours(k));
+      double u, v;
+      const double r2 = squared_radius(other, x - windows.centre(other, 0), y - windows.centre(other, 1), u, v);
+      shared = shared || r2 <= 1.0;
+      taken = taken || r2 <= recipe.guard_squared;
+    }
+  }
+
+  KOKKOS_INLINE_FUNCTION void sort_pixels(int row, Foreground& fore, Pixels& back) const {
+    const long panel = windows.panel(row), half = windows.half(row);
+    const double x0 = windows.centre(row, 0), y0 = windows.centre(row, 1);
+    const long fast0 = static_cast<long>(std::floor(x0)), slow0 = static_cast<long>(std::floor(y0));
+    for (long slow = slow0 - half; slow <= slow0 + half; ++slow)
+      for (long fast = fast0 - half; fast <= fast0 + half; ++fast) {
+        const double dx = fast + 0.5 - x0, dy = slow + 0.5 - y0;
+        double u, v;
+        const double r2 = squared_radius(row, dx, dy, u, v);
+        if (r2 > 1.0 && r2 <= recipe.guard_squared) continue;
+        const bool inside = slow >= readout.panel(panel, 0) && slow < readout.panel(panel, 1) &&
+                            fast >= readout.panel(panel, 2) && fast < readout.panel(panel, 3);
+        if (!inside && r2 > 1.0) continue;
+        const double adu = inside ? static_cast<double>(frame(slow, fast)) : 0.0;
+        const bool usable = inside && good(slow, fast) != 0 && adu >= readout.bottom_adu(panel);  // NaN is not
+        const bool saturated = usable && adu > readout.top_adu(panel);
+        if (r2 > 1.0 && (!usable || saturated)) continue;
+        bool shared, taken;
+        look_around(row, fast + 0.5, slow + 0.5, shared, taken);
+        const double photons = adu * readout.photons_per_adu(panel);
+        if (r2 > 1.0) {
+          if (!taken) back.add(dx, dy, photons);
+          continue;
+        }
+        const double share = profile_at(recipe.profile, u, v);
+        fore.total_share += share;
+        ++fore.n;
+        if (!usable) {
+          ++(inside ? fore.n_masked : fore.n_outside);
+          continue;
+        }
+        fore.n_saturated += saturated;
+        fore.n_shared += shared;
+        fore.share[fore.pixels.n] = share;
+        fore.u[fore.pixels.n] = u;
+        fore.v[fore.pixels.n] = v;
+        fore.pixels.add(dx, dy, photons);
+      }
+  }
+
+  /// Expected variance of a background pixel; a plane of n pixels never counts as less than one photon.
+  KOKKOS_INLINE_FUNCTION double level(const Plane& plane, double background) const {
+    const double least = 1.0 / (plane.n_used > 0 ? plane.n_used : 1);
+    return (background > least ? background : least) + readout.variance;
+  }
+
+  /// Sum, its variance and the moments.
+  KOKKOS_INLINE_FUNCTION void add_up(const Foreground& fore, const Plane& plane, double* out) const {
+    double total = 0.0, variance = 0.0, w1 = 0.0, w2 = 0.0;
+    double moments[5] = {0.0, 0.0, 0.0, 0.0, 0.0};
+    for (int i = 0; i < fore.pixels.n; ++i) {
+      const double x = fore.pixels.x[i], y = fore.pixels.y[i], background = plane.at(x, y);
+      const double net = fore.pixels.photons[i] - background, u = fore.u[i], v = fore.v[i];
+      total += net;
+      variance += level(plane, background);
+      w1 += x;
+      w2 += y;
+      const double terms[] = {u, v, u * u, u * v, v * v};
+      for (int k = 0; k < 5; ++k) moments[k] += net * terms[k];
+    }
+    out[0] = total;
+    out[1] = (total > 0.0 ? total : 0.0) + variance + plane.spread(fore.pixels.n, w1, w2);
+    for (int k = 0; k < 5; ++k) out[15 + k] = total > 0.0 ? moments[k] / total : 0.0;
+  }
+
+  /// Intensity that best scales the profile to the pixels, and its variance.
+  KOKKOS_INLINE_FUNCTION void fit_profile(const Foreground& fore, const Plane& plane, double* out) const {
+    double fitted = out[0], variance = out[1];
+    for (int refit = 0; refit < n_refits; ++refit) {
+      double power = 0.0, sum = 0.0, w0 = 0.0, w1 = 0.0, w2 = 0.0;
+      for (int i = 0; i < fore.pixels.n; ++i) {
+        const double x = fore.pixels.x[i], y = fore.pixels.y[i], background = plane.at(x, y), p = fore.share[i];
+        const double weight = p / (level(plane, background) + p * (fitted > 0.0 ? fitted : 0.0));
+        power += p * weight;
+        sum += (fore.pixels.photons[i] - background) * weight;
+        w0 += weight;
+        w1 += weight * x;
+        w2 += weight * y;
+      }
+      if (power <= 0.0) break;
+      fitted = sum / power;
+      variance = 1.0 / power + plane.spread(w0 / power, w1 / power, w2 / power);
+    }
+    out[2] = fitted;
+    out[3] = variance;
+  }
+};
+
+}  // namespace xfelflow::integration

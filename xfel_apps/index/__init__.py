@@ -1,1 +1,0 @@
-"""index: spots to lattices. Reads spots, writes crystals."""

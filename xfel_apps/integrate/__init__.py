@@ -1,0 +1,1 @@
+"""From lattices and frames to integrated intensities."""

@@ -1,0 +1,129 @@
+"""What integrate does with one shot: lattices and a frame to rows of reflections."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfel_apps.containers.crystals import Crystals, IndexedSpots
+from xfel_apps.containers.events import Events
+from xfel_apps.containers.outcome import Outcome
+from xfel_apps.containers.product import ShotResult
+from xfel_apps.containers.reader import ProductReader
+from xfel_apps.containers.spots import Spots, good_spots
+from xfel_apps.errors import ShotError
+from xfel_apps.geometry import Detector
+from xfel_apps.geometry.mosaic import Mosaic
+from xfel_apps.geometry.prediction import Lattice
+from xfel_apps.integrate.rows import crystal_rows, reflection_rows
+from xfel_apps.integrate.settings import IntegrateSettings
+from xfel_apps.integrate.shot import Shot, integrate_shot
+from xfel_apps.sources import FrameCache
+
+LARGE_SPOT = 0.9
+"""Quantile of the shot's spot sizes that the first look's foreground must hold."""
+
+MARGIN_PX = 1.0
+"""Spots reach this further than the pixels that were found strong."""
+
+
+class Integrator:
+    """Integrates the indexed shots of a run.
+
+    Parameters
+    ----------
+    events : of the run
+    spots, crystals : readers of its spots and lattices
+    hot_pixels : (panel, slow, fast) of pixels that are masked
+    settings : how to integrate
+    """
+
+    def __init__(
+        self,
+        events: Events,
+        spots: ProductReader,
+        crystals: ProductReader,
+        hot_pixels: Sequence[Sequence[int]],
+        settings: IntegrateSettings,
+    ) -> None:
+        self._events = events
+        self._spots = spots
+        self._crystals = crystals
+        self._hot_pixels = hot_pixels
+        self._settings = settings
+        self._frames = FrameCache(events.geometry_file, events.mask_file)
+        self._last_mask: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
+
+    def process(self, event: int) -> ShotResult:
+        """Return the reflections of one indexed shot."""
+        crystals = self._crystals.rows("crystals", event, Crystals)
+        lattices = lattices_of(crystals)
+        shot = self._shot(event, crystals)
+        done = integrate_shot(shot, lattices, crystals.d_min_ang.tolist(), self._settings)
+        rows = reflection_rows(done, lattices, shot.beam, self._settings)
+        columns = {"n_reflections": len(rows), "d_min_ang": min(done.limits_ang)}
+        if not (rows.flags == 0).any():
+            reason = f"none of {len(rows)} predicted reflections is usable"
+            return ShotResult(Outcome.INDEXED, reason, columns)
+        tables = {
+            "crystals": crystal_rows(crystals, done, self._events.shot_id(event)),
+            "reflections": rows,
+        }
+        return ShotResult(Outcome.INTEGRATED, "", columns, tables)
+
+    def before_flush(self) -> None:
+        """Keep nothing beside the containers."""
+
+    def _shot(self, event: int, crystals: Crystals) -> Shot:
+        """Return the frame of an event, hot pixels masked."""
+        path, frame = self._events.location(event)
+        detector = self._events.detector(event)
+        spots = good_spots(self._spots, event, self._hot_pixels)
+        indexed = self._crystals.rows("indexed", event, IndexedSpots)
+        return Shot(
+            self._frames.pixels(path, frame),
+            self._without_hot(self._frames.mask(path, frame), detector),
+            detector,
+            self._events.beam(event).with_wavelength(float(crystals.wavelength_ang[0])),
+            spot_radius_px(spots.take(indexed.spot), float(crystals.rmsd_px.max())),
+        )
+
+    def _without_hot(self, mask: NDArray[np.bool_], detector: Detector) -> NDArray[np.bool_]:
+        """Return the mask with hot pixels taken off; the same mask is worked out once."""
+        if self._last_mask is None or self._last_mask[0] is not mask:
+            good = mask.copy()
+            for panel, slow, fast in self._hot_pixels:
+                start = detector.panels[panel].slab_start
+                good[start[0] + slow, start[1] + fast] = False
+            self._last_mask = mask, good
+        return self._last_mask[1]
+
+
+def lattices_of(crystals: Crystals) -> list[Lattice]:
+    """Return the lattices of a shot's rows of crystals."""
+    if not len(crystals):
+        raise ShotError("integrate: the shot is indexed but has no crystals; run index again")
+    return [
+        Lattice(a_matrix, group.decode(), Mosaic(float(mosaicity), float(block)))
+        for a_matrix, group, mosaicity, block in zip(
+            crystals.a_matrix,
+            crystals.space_group,
+            crystals.mosaicity_deg,
+            crystals.block_size_ang,
+            strict=True,
+        )
+    ]
+
+
+def spot_radius_px(spots: Spots, rmsd_px: float) -> float:
+    """Return the radius about predictions that holds the spots of a shot [pixel].
+
+    Parameters
+    ----------
+    spots : the indexed ones
+    rmsd_px : rms distance of predicted from found positions
+    """
+    if not len(spots):
+        return 3.0 + rmsd_px
+    n_pixels = float(np.quantile(spots.n_pixels, LARGE_SPOT))
+    return float(np.sqrt(n_pixels / np.pi)) + MARGIN_PX + rmsd_px

@@ -1,0 +1,86 @@
+"""Rows of the product `reflections` from what was integrated."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfel_apps.compute.integration import Sums
+from xfel_apps.containers.crystals import Crystals
+from xfel_apps.containers.reflections import IntegratedCrystals, ReflectionFlag, Reflections
+from xfel_apps.geometry import Beam
+from xfel_apps.geometry.prediction import Lattice
+from xfel_apps.integrate.settings import IntegrateSettings
+from xfel_apps.integrate.shot import Integrated
+
+Array = NDArray[np.float64]
+
+MAX_REJECTED = 0.3
+"""A background of which a larger share was rejected is flagged."""
+
+
+def flags_of(sums: Sums, min_background_pixels: int) -> NDArray[np.uint8]:
+    """Return the flags (n,) of reflections: bits of `ReflectionFlag`."""
+    few = sums.n_background < min_background_pixels
+    uneven = sums.n_rejected > MAX_REJECTED * (sums.n_background + sums.n_rejected)
+    found = {
+        ReflectionFlag.OVERLAP: sums.n_shared > 0,
+        ReflectionFlag.SATURATED: sums.n_saturated > 0,
+        ReflectionFlag.MASKED: sums.n_masked > 0,
+        ReflectionFlag.EDGE: sums.n_outside > 0,
+        ReflectionFlag.BACKGROUND: few | uneven,
+    }
+    result = np.zeros(len(sums.n_background), dtype=np.uint8)
+    for flag, rows in found.items():
+        result[rows] |= int(flag)
+    return result
+
+
+def best_estimate(done: Integrated) -> tuple[Array, Array]:
+    """Return intensity and variance (n,): of the profile fit where it is the more certain."""
+    sums = done.sums
+    fitted = (sums.variance_profile < sums.variance_sum) & done.is_fitted
+    intensity = np.where(fitted, sums.intensity_profile, sums.intensity_sum)
+    return intensity, np.where(fitted, sums.variance_profile, sums.variance_sum)
+
+
+def reflection_rows(
+    done: Integrated, lattices: list[Lattice], beam: Beam, settings: IntegrateSettings
+) -> Reflections:
+    """Return the rows of `reflections` of one shot."""
+    found, sums = done.found, done.sums
+    intensity, variance = best_estimate(done)
+    partiality = np.zeros(len(found))
+    for number, lattice in enumerate(lattices):
+        own = done.lattice == number
+        partiality[own] = lattice.mosaic.partiality(
+            found.excitation_invang[own], found.q_length_invang[own], settings.falloff
+        )
+    h, k, l = found.hkl.T  # noqa: E741 - Miller indices
+    return Reflections.make(
+        lattice=done.lattice,
+        h=h,
+        k=k,
+        l=l,
+        panel=found.panel,
+        fast_px=found.fast_px,
+        slow_px=found.slow_px,
+        d_ang=1.0 / found.q_length_invang,
+        intensity=intensity,
+        sigma=np.sqrt(variance),
+        intensity_sum=sums.intensity_sum,
+        sigma_sum=np.sqrt(sums.variance_sum),
+        background=sums.background,
+        excitation_invang=found.excitation_invang,
+        partiality=partiality,
+        polarization=beam.polarization(found.s1),
+        flags=flags_of(sums, settings.min_background_pixels),
+    )
+
+
+def crystal_rows(crystals: Crystals, done: Integrated, shot_id: str) -> IntegratedCrystals:
+    """Return the shot's lattices with what was integrated of each."""
+    columns = crystals.columns()
+    columns["d_min_ang"] = np.array(done.limits_ang, dtype=np.float32)
+    n = np.bincount(done.lattice, minlength=len(crystals))
+    return IntegratedCrystals.make(
+        **columns, n_reflections=n, shot_id=[shot_id.encode()] * len(crystals)
+    )
