@@ -1,0 +1,120 @@
+"""Lattices are found, refined and told from chance, whatever their symmetry."""
+
+import numpy as np
+import pytest
+
+from tests.index.stills import Errors, random_rotation, still
+from tests.index.test_target import LATTICES
+from xfel_apps.geometry.stills import metric_cell
+from xfel_apps.index.judge import random_lattices
+from xfel_apps.index.lattices import index_spots
+from xfel_apps.index.refine import ShotSpots
+from xfel_apps.index.settings import IndexSettings
+from xfel_apps.index.target import Cell, TargetLattice
+
+LYSOZYME: tuple[Cell, str] = ((79.2, 79.2, 38.0, 90, 90, 90), "P43212")
+
+
+def _join(*shots: ShotSpots) -> ShotSpots:
+    return ShotSpots(
+        shots[0].s0,
+        np.concatenate([shot.s1 for shot in shots]),
+        np.concatenate([shot.sigma for shot in shots]),
+        shots[0].pixel_invang,
+    )
+
+
+@pytest.mark.parametrize(("cell", "group"), [item[:2] for item in LATTICES])
+def test_known_lattice_is_found(cell: Cell, group: str) -> None:
+    rng = np.random.default_rng(11)
+    target = TargetLattice.checked(cell, group)
+    truth = random_rotation(rng) @ target.b_matrix * 1.001
+    spots = still(truth, target, rng, Errors(n_alien=10), d_min_ang=2.5)
+    result = index_spots(spots, target, IndexSettings(), seed=0)
+    assert len(result.lattices) == 1, result.reason
+    found = result.lattices[0]
+    assert target.misorientation_deg(found.a_matrix, truth) < 0.1
+    np.testing.assert_allclose(metric_cell(found.a_matrix), metric_cell(truth), rtol=2e-3)
+    np.testing.assert_array_equal(target.present(found.hkl), True)
+    assert len(found.spots) >= 0.95 * (len(spots.s1) - 10)
+
+
+def test_cell_is_refined_within_its_error() -> None:
+    target = TargetLattice.checked(*LYSOZYME)
+    true_target = TargetLattice.checked((79.4, 79.4, 37.9, 90, 90, 90), "P43212")
+    rng = np.random.default_rng(2)
+    truth = random_rotation(rng) @ true_target.b_matrix
+    spots = still(truth, true_target, rng, Errors(observed=0.8), d_min_ang=2.2)
+    found = index_spots(spots, target, IndexSettings(), seed=0).lattices[0]
+    cell = metric_cell(found.a_matrix)
+    np.testing.assert_allclose(cell[[0, 2]], [79.4, 37.9], rtol=3e-4)
+    assert cell[0] == pytest.approx(cell[1], rel=1e-9)
+    np.testing.assert_allclose(cell[3:], 90.0, atol=1e-9)
+    assert target.misorientation_deg(found.a_matrix, truth) < 0.03
+    assert 0.5 < found.residuals[:, 0].std() / 0.0003 < 1.5
+
+
+def test_two_lattices_in_one_shot() -> None:
+    target = TargetLattice.checked(*LYSOZYME)
+    rng = np.random.default_rng(5)
+    truths = [random_rotation(rng) @ target.b_matrix for _ in range(2)]
+    both = _join(*(still(truth, target, rng) for truth in truths))
+    found = index_spots(both, target, IndexSettings(), seed=0).lattices
+    assert len(found) == 2
+    errors = [
+        min(target.misorientation_deg(truth, item.a_matrix) for item in found) for truth in truths
+    ]
+    assert max(errors) < 0.1
+    assert not set(found[0].spots) & set(found[1].spots)
+    only_one = index_spots(both, target, IndexSettings(max_lattices=1), seed=0).lattices
+    assert len(only_one) == 1
+
+
+def test_scattered_spots_hold_no_lattice() -> None:
+    target = TargetLattice.checked(*LYSOZYME)
+    rng = np.random.default_rng(6)
+    settings = IndexSettings(tries=0)
+    nothing = Errors(observed=0.0)
+    for n in (6, 12, 25, 50, 100):
+        for _ in range(6):
+            errors = Errors(nothing.excitation_invang, nothing.position_px, 0.0, n)
+            spots = still(target.b_matrix, target, rng, errors)
+            result = index_spots(spots, target, settings, seed=0)
+            assert not result.lattices
+            assert f"of {n} spots" in result.reason
+
+
+def test_few_spots_are_not_tried() -> None:
+    target = TargetLattice.checked(*LYSOZYME)
+    rng = np.random.default_rng(7)
+    spots = still(target.b_matrix, target, rng, Errors(observed=0.0, n_alien=3))
+    assert index_spots(spots, target, IndexSettings(), 0).reason == "3 spots, 6 needed"
+
+
+def test_a_cell_too_far_off_is_refused() -> None:
+    target = TargetLattice.checked(*LYSOZYME)
+    far = TargetLattice.checked((80.0, 80.0, 38.0, 90, 90, 90), "P43212")
+    rng = np.random.default_rng(8)
+    spots = still(random_rotation(rng) @ far.b_matrix, far, rng)
+    strict = IndexSettings(max_length_deviation=0.005)
+    assert "cell length deviates 1.0 %" in index_spots(spots, target, strict, 0).reason
+    assert len(index_spots(spots, target, IndexSettings(), 0).lattices) == 1
+
+
+def test_more_explained_spots_are_less_likely_by_chance() -> None:
+    target = TargetLattice.checked(*LYSOZYME)
+    rng = np.random.default_rng(9)
+    spots = still(target.b_matrix, target, rng, Errors(observed=0.0, n_alien=40))
+    chances = [random_lattices(spots, n, target) for n in (0, 5, 10, 20, 40)]
+    assert chances == sorted(chances, reverse=True)
+    assert chances[1] > 1.0
+    assert chances[3] < 1e-9
+
+
+def test_result_depends_on_spots_and_seed_only() -> None:
+    target = TargetLattice.checked(*LYSOZYME)
+    rng = np.random.default_rng(10)
+    spots = still(random_rotation(rng) @ target.b_matrix, target, rng, Errors(n_alien=20))
+    one, other = (index_spots(spots, target, IndexSettings(), 3).lattices[0] for _ in range(2))
+    np.testing.assert_array_equal(one.a_matrix, other.a_matrix)
+    np.testing.assert_array_equal(one.hkl, other.hkl)

@@ -1,0 +1,1 @@
+"""index: spots to lattices. Reads spots, writes crystals."""

@@ -1,0 +1,30 @@
+"""Spots to lattices: `python -m mpi4py -m xfel_apps.index --events E --spots S --crystals C`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from xfel_apps import app, mpi
+from xfel_apps.index.run import index_run
+from xfel_apps.index.settings import IndexSettings
+from xfel_apps.worker import WorkerSettings, summary
+
+
+def _body(args: argparse.Namespace, comm: mpi.Comm) -> None:
+    settings = IndexSettings.from_json(args.settings)
+    worker = WorkerSettings.from_json(args.worker)
+    manifest = index_run(comm, (args.events, args.spots), args.crystals, settings, worker)
+    if comm.rank == 0:
+        print(summary(manifest))
+
+
+def main(argv: Sequence[str] | None = None, comm: mpi.Comm | None = None) -> int:
+    """Run the app and return its exit code."""
+    arguments = app.parser(
+        "index", "Find the lattices that explain each hit's spots.", ("events", "spots"), "crystals"
+    )
+    return app.run(_body, arguments, argv, comm)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

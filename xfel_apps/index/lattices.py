@@ -1,0 +1,124 @@
+"""All lattices of one shot: search, refine, judge, take the explained spots away, again."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfel_apps.index.judge import refusal
+from xfel_apps.index.refine import Refined, ShotSpots, nearest_points, refine
+from xfel_apps.index.search import reach_invang, search
+from xfel_apps.index.settings import IndexSettings
+from xfel_apps.index.target import TargetLattice
+
+Array = NDArray[np.float64]
+
+N_REFINED = 2
+"""Orientations of one search that are refined and judged."""
+SUBSET = 0.6
+"""Share of the spots in a random subset."""
+SAME_LATTICE_DEG = 0.5
+"""A second lattice nearer to the first than this is a part of the same crystal."""
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """Lattices found in a shot.
+
+    Attributes
+    ----------
+    lattices : refined and accepted, in the representative orientation, most spots first
+    reason : why there are none; empty where there are
+    """
+
+    lattices: tuple[Refined, ...]
+    reason: str
+
+
+def index_spots(
+    spots: ShotSpots, target: TargetLattice, settings: IndexSettings, seed: int
+) -> Indexed:
+    """Return the lattices of `target` that explain the spots.
+
+    Parameters
+    ----------
+    spots : all good spots of the shot
+    target : lattice looked for
+    settings : limits
+    seed : of the random subsets; the shot's number, so that results do not depend on ranks
+    """
+    left = np.arange(len(spots.s1))
+    found: list[Refined] = []
+    reason = ""
+    while len(found) < settings.max_lattices:
+        if len(left) < settings.min_spots:
+            reason = f"{len(left)} spots, {settings.min_spots} needed"
+            break
+        n_tries = 0 if found else settings.tries
+        best, reason = _one_lattice(spots.take(left), target, settings, (seed, n_tries))
+        if best is None or _known(best, found, target):
+            break
+        found.append(replace(_canonical(best, target), spots=left[best.spots]))
+        left = left[_unexplained(spots.take(left), best, target)]
+    return Indexed(tuple(found), "" if found else reason)
+
+
+def _known(best: Refined, found: list[Refined], target: TargetLattice) -> bool:
+    return any(
+        target.misorientation_deg(best.a_matrix, other.a_matrix) < SAME_LATTICE_DEG
+        for other in found
+    )
+
+
+def _one_lattice(
+    spots: ShotSpots, target: TargetLattice, settings: IndexSettings, seed: tuple[int, int]
+) -> tuple[Refined | None, str]:
+    """Return the best accepted lattice, or none and why; random subsets come after all spots."""
+    reason = ""
+    number, n_tries = seed
+    for attempt in range(n_tries + 1):
+        rows = _subset(len(spots.s1), settings.min_spots, number, attempt)
+        best, said = _attempt(spots, rows, target, settings)
+        if best is not None:
+            return best, ""
+        reason = reason or said
+    return None, reason
+
+
+def _subset(n: int, least: int, seed: int, attempt: int) -> NDArray[np.intp]:
+    """Return all rows at first, then random subsets that depend on nothing but the seed."""
+    if attempt == 0:
+        return np.arange(n)
+    rng = np.random.default_rng([seed, attempt])
+    return np.sort(rng.permutation(n)[: max(least, int(SUBSET * n))])
+
+
+def _attempt(
+    spots: ShotSpots, rows: NDArray[np.intp], target: TargetLattice, settings: IndexSettings
+) -> tuple[Refined | None, str]:
+    """Return the best accepted lattice of a search with some of the spots, judged with all."""
+    found = search(spots.q[rows], target)
+    reason = ""
+    for primitive in found.a_matrices[:N_REFINED]:
+        refined = refine(spots, target.conventional(primitive), target, settings.cell_sigma)
+        said = refusal(refined, spots, target, settings)
+        if not said:
+            return refined, ""
+        reason = reason or said
+    return None, reason
+
+
+def _canonical(refined: Refined, target: TargetLattice) -> Refined:
+    """Return the lattice in its representative orientation, indices relabelled."""
+    turn = target.representative_turn(refined.a_matrix)
+    back = np.rint(np.linalg.inv(turn)).astype(np.int64)
+    return replace(refined, a_matrix=refined.a_matrix @ turn, hkl=refined.hkl @ back.T)
+
+
+def _unexplained(spots: ShotSpots, lattice: Refined, target: TargetLattice) -> NDArray[np.intp]:
+    """Return the rows of spots that are not near any point of the lattice."""
+    q = spots.q
+    points = nearest_points(q, lattice.a_matrix, target) @ lattice.a_matrix.T
+    near = np.linalg.norm(q - points, axis=1) < reach_invang(q, target.primitive_volume_ang3, 1.5)
+    near[lattice.spots] = True
+    return np.flatnonzero(~near)
