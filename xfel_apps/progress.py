@@ -1,5 +1,6 @@
 """Progress of long work on stderr: a bar on a terminal, a line now and then in a log."""
 
+import os
 import sys
 import time
 from collections import Counter
@@ -9,6 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 
 LINE_EVERY_S = 10.0
+FORCE_BAR = "XFELFLOW_PROGRESS_BAR"
+"""Set by a launcher whose own stderr is a terminal: ranks under mpiexec write to a pipe."""
 
 
 class Progress:
@@ -31,7 +34,7 @@ class Progress:
         self._bar: RichProgress | None = None
 
     def __enter__(self) -> Self:
-        if self._shown and sys.stderr.isatty():
+        if self._shown and (sys.stderr.isatty() or FORCE_BAR in os.environ):
             self._bar = _bar()
             self._task = self._bar.add_task(
                 self._title, total=self._total, completed=self._done, rate="", counts=""
@@ -83,5 +86,5 @@ def _bar() -> RichProgress:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[counts]}"),
-        console=Console(stderr=True),
+        console=Console(stderr=True, force_terminal=True),
     )

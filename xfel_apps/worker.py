@@ -1,7 +1,6 @@
 """The common life of a per-shot stage: resume, share out shots, write, account for every event."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -218,10 +217,3 @@ def _account(job: StageRun, finish: Finish) -> Manifest:
         reader.close()
     manifest.write(job.manifest)
     return manifest
-
-
-def summary(manifest: Manifest) -> str:
-    """Return one line: the counts by outcome that are not zero."""
-    counts = Counter({name: n for name, n in manifest.outcomes.items() if n})
-    text = ", ".join(f"{n} {name}" for name, n in counts.items()) or "no events"
-    return f"{manifest.stage} {manifest.run}: {manifest.n_events} events: {text}"

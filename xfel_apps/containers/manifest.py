@@ -55,6 +55,11 @@ class Manifest:
                 f"to {self.n_events} events; this is a bug, please report it"
             )
 
+    def summary(self) -> str:
+        """Return one line: the counts by outcome that are not zero."""
+        counts = ", ".join(f"{n} {name}" for name, n in self.outcomes.items() if n)
+        return f"{self.stage} {self.run}: {self.n_events} events: {counts or 'none'}"
+
     def write(self, path: Path) -> None:
         """Write the manifest whole or not at all."""
         write_text(path, json.dumps(asdict(self), indent=1) + "\n")

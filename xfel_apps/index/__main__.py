@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xfel_apps import app, mpi
 from xfel_apps.index.run import index_run
 from xfel_apps.index.settings import IndexSettings
-from xfel_apps.worker import WorkerSettings, summary
+from xfel_apps.worker import WorkerSettings
 
 
 def _body(args: argparse.Namespace, comm: mpi.Comm) -> None:
@@ -15,7 +15,7 @@ def _body(args: argparse.Namespace, comm: mpi.Comm) -> None:
     worker = WorkerSettings.from_json(args.worker)
     manifest = index_run(comm, (args.events, args.spots), args.crystals, settings, worker)
     if comm.rank == 0:
-        print(summary(manifest))
+        print(manifest.summary())
 
 
 def main(argv: Sequence[str] | None = None, comm: mpi.Comm | None = None) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from xfel_apps import app, mpi
 from xfel_apps.ingest.run import ingest
 from xfel_apps.ingest.settings import IngestSettings
-from xfel_apps.worker import summary
 
 
 def body(args: argparse.Namespace, comm: mpi.Comm) -> None:
@@ -15,7 +14,7 @@ def body(args: argparse.Namespace, comm: mpi.Comm) -> None:
     settings = IngestSettings.from_json(args.settings)
     manifest = mpi.agree(comm, lambda: ingest(args.run, args.paths, settings, args.events))
     if comm.rank == 0:
-        print(summary(manifest))
+        print(manifest.summary())
 
 
 def main(argv: Sequence[str] | None = None, comm: mpi.Comm | None = None) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xfel_apps import app, mpi
 from xfel_apps.integrate.run import integrate_run
 from xfel_apps.integrate.settings import IntegrateSettings
-from xfel_apps.worker import WorkerSettings, summary
+from xfel_apps.worker import WorkerSettings
 
 
 def body(args: argparse.Namespace, comm: mpi.Comm) -> None:
@@ -17,7 +17,7 @@ def body(args: argparse.Namespace, comm: mpi.Comm) -> None:
     inputs = args.events, args.spots, args.crystals
     manifest = integrate_run(comm, inputs, args.reflections, settings, worker)
     if comm.rank == 0:
-        print(summary(manifest))
+        print(manifest.summary())
 
 
 def main(argv: Sequence[str] | None = None, comm: mpi.Comm | None = None) -> int:
