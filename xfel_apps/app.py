@@ -12,7 +12,9 @@ EXIT_OK, EXIT_ERROR, EXIT_AGAIN = 0, 1, 75
 EXIT_CODES = "exit codes: 0 done; 1 error, said in one line; 75 stopped by a signal, run it again"
 
 
-def parser(stage: str, summary: str, inputs: Sequence[str], output: str) -> argparse.ArgumentParser:
+def parser(
+    stage: str, summary: str, inputs: Sequence[str], output: str, *, many: bool = False
+) -> argparse.ArgumentParser:
     """Return the argument parser of a stage's app.
 
     Parameters
@@ -20,13 +22,18 @@ def parser(stage: str, summary: str, inputs: Sequence[str], output: str) -> argp
     stage, summary : its name and what it does in one sentence
     inputs : names of the products it reads; each becomes `--name MANIFEST`
     output : name of the product it writes
+    many : each input takes one manifest or more
     """
     result = argparse.ArgumentParser(
         prog=f"python -m mpi4py -m xfel_apps.{stage}", description=summary, epilog=EXIT_CODES
     )
     for name in inputs:
         result.add_argument(
-            f"--{name}", type=Path, required=True, help=f"manifest of the {name} to read"
+            f"--{name}",
+            type=Path,
+            required=True,
+            nargs="+" if many else None,
+            help=f"manifest of the {name} to read",
         )
     result.add_argument(
         f"--{output}", type=Path, required=True, help=f"manifest of the {output} to write"

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import numpy as np
 from mpi4py import MPI
+from numpy.typing import NDArray
 
 from xfel_apps.errors import ShotTimeoutError, XfelError
 
 Comm = MPI.Intracomm
+Array = NDArray[Any]
 
 ASK, GIVE = 1, 2
 POLL_S = 5e-4
@@ -150,6 +153,34 @@ def _ask_for_work(comm: Comm, work: Callable[[int], Any], stop: StopRequest) -> 
             if stop.wanted:
                 break
             reports.append(work(item))
+
+
+def exchange(comm: Comm, column: Array, counts: NDArray[np.int64]) -> Array:
+    """Return what the other ranks send to this one of `column`, in the order of the ranks.
+
+    Parameters
+    ----------
+    column : (n,) values sorted by the rank they go to
+    counts : (size,) how many go to each rank
+    """
+    received = np.empty_like(counts)
+    comm.Alltoall(np.ascontiguousarray(counts), received)
+    result = np.empty(int(received.sum()), dtype=column.dtype)
+    comm.Alltoallv(
+        [np.ascontiguousarray(column), (counts, np.cumsum(counts) - counts)],
+        [result, (received, np.cumsum(received) - received)],
+    )
+    return result
+
+
+def gather_all(comm: Comm, mine: Array) -> list[Array]:
+    """Return the arrays `mine` (n_rank, ...) of all ranks, on every rank; lengths may differ."""
+    lengths = np.array(comm.allgather(len(mine)), dtype=np.int64)
+    width = math.prod(mine.shape[1:])
+    result = np.empty((int(lengths.sum()), *mine.shape[1:]), dtype=mine.dtype)
+    sizes = lengths * width
+    comm.Allgatherv(np.ascontiguousarray(mine), [result, (sizes, np.cumsum(sizes) - sizes)])
+    return np.split(result, np.cumsum(lengths)[:-1])
 
 
 def agree(comm: Comm, action: Callable[[], Any]) -> Any:

@@ -1,0 +1,187 @@
+"""Reflections as containers, from arrays and from the tables of DIALS, to test and time merging."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gemmi
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from xfel_apps.containers.manifest import Manifest, count
+from xfel_apps.containers.outcome import Outcome
+from xfel_apps.containers.product import ShotResult
+from xfel_apps.containers.reflections import REFLECTIONS, IntegratedCrystals, Reflections
+from xfel_apps.containers.writer import ContainerWriter
+from xfel_apps.geometry.beam import Beam
+from xfel_apps.geometry.stills import excitation_error_invang, metric_cell
+
+Array = NDArray[np.float64]
+TYPES = {
+    "double": ("f8", 1),
+    "int": ("i4", 1),
+    "std::size_t": ("u8", 1),
+    "vec3<double>": ("f8", 3),
+    "cctbx::miller::index<>": ("i4", 3),
+}
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """One crystal and what was integrated of it; columns of `Reflections` by name."""
+
+    a_matrix: Array
+    wavelength_ang: float
+    space_group: str
+    columns: dict[str, Any]
+    shot_id: str
+
+
+def write_run(manifest: Path, lattices: Iterable[tuple[int, Lattice]], run: str = "r1") -> Path:
+    """Write the lattices of events (in order, events may have several) as a product."""
+    folder = manifest.with_suffix("")
+    shots: dict[int, list[Lattice]] = {}
+    for event, lattice in lattices:
+        shots.setdefault(event, []).append(lattice)
+    with ContainerWriter(folder, 0, REFLECTIONS, digest=run) as writer:
+        for number, (event, mine) in enumerate(sorted(shots.items())):
+            tables = {"crystals": _crystals(mine), "reflections": _reflections(mine)}
+            n_reflections = len(tables["reflections"])
+            writer.append(
+                event,
+                ShotResult(
+                    Outcome.INTEGRATED, columns={"n_reflections": n_reflections}, tables=tables
+                ),
+                start_s=0.0,
+                cpu_s=0.0,
+            )
+            if number % 500 == 499:
+                writer.flush()
+    outcomes = dict.fromkeys(shots, Outcome.INTEGRATED)
+    Manifest(
+        product="reflections",
+        stage="integrate",
+        version=REFLECTIONS.version,
+        run=run,
+        digest=run,
+        settings={},
+        inputs={},
+        n_events=len(shots),
+        outcomes=count(outcomes),
+        containers=(str(writer.path.relative_to(manifest.parent)),),
+    ).write(manifest)
+    return manifest
+
+
+def _rows(kind: type[Any], n: int, **given: Any) -> Any:
+    columns = {
+        name: np.zeros((n, *meta["shape"]), meta["dtype"]) for name, meta in kind.schema().items()
+    }
+    return kind.make(**{**columns, **given})
+
+
+def _crystals(lattices: list[Lattice]) -> IntegratedCrystals:
+    counts = [len(lattice.columns["h"]) for lattice in lattices]
+    d_ang = [lattice.columns["d_ang"] for lattice in lattices]
+    rows: IntegratedCrystals = _rows(
+        IntegratedCrystals,
+        len(lattices),
+        lattice=np.arange(len(lattices)),
+        a_matrix=[lattice.a_matrix for lattice in lattices],
+        cell=[metric_cell(lattice.a_matrix) for lattice in lattices],
+        space_group=[lattice.space_group.encode() for lattice in lattices],
+        wavelength_ang=[lattice.wavelength_ang for lattice in lattices],
+        n_reflections=counts,
+        d_min_ang=[np.min(d) if len(d) else 99.0 for d in d_ang],
+        shot_id=[lattice.shot_id.encode() for lattice in lattices],
+    )
+    return rows
+
+
+def _reflections(lattices: list[Lattice]) -> Reflections:
+    parts = [
+        _rows(
+            Reflections,
+            len(lattice.columns["h"]),
+            **{
+                "lattice": np.full(len(lattice.columns["h"]), number),
+                "partiality": np.ones(len(lattice.columns["h"])),
+                "polarization": np.ones(len(lattice.columns["h"])),
+                **lattice.columns,
+            },
+        )
+        for number, lattice in enumerate(lattices)
+    ]
+    return Reflections.concatenate(parts)
+
+
+def read_refl(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the numeric columns of a DIALS reflection table."""
+    table = msgpack.unpackb(path.read_bytes(), raw=False, strict_map_key=False)[2]
+    columns = {}
+    for name, (kind, (_, data)) in table["data"].items():
+        if kind in TYPES:
+            dtype, width = TYPES[kind]
+            values = np.frombuffer(data, dtype)
+            columns[name] = values.reshape(-1, width) if width > 1 else values
+    return columns
+
+
+def read_dials(
+    expt: Path, refl: Path, widths: tuple[float, float] | None = None
+) -> list[tuple[int, Lattice]]:
+    """Return (frame, lattice) of what DIALS integrated.
+
+    Parameters
+    ----------
+    widths : if given, partialities are those of a Gaussian in the excitation error with variance
+        widths[0]^2 + (widths[1] / d)^2
+    """
+    models = json.loads(expt.read_text())
+    table = read_refl(refl)
+    result = []
+    for number, experiment in enumerate(models["experiment"]):
+        crystal = models["crystal"][experiment["crystal"]]
+        beam = models["beam"][experiment["beam"]]
+        frames = models["imageset"][experiment["imageset"]].get("single_file_indices", [number])
+        real = np.array([crystal[f"real_space_{axis}"] for axis in "abc"])
+        a_matrix = np.linalg.inv(real)
+        rows = table["id"] == number
+        mine = {name: values[rows] for name, values in table.items()}
+        q = mine["miller_index"] @ a_matrix.T
+        excitation = excitation_error_invang(q, -np.array(beam["direction"]) / beam["wavelength"])
+        hall = gemmi.symops_from_hall(crystal["space_group_hall_symbol"])
+        columns = {
+            **dict(zip("hkl", mine["miller_index"].T, strict=True)),
+            "d_ang": mine["d"],
+            "intensity": mine["intensity.sum.value"],
+            "sigma": np.sqrt(mine["intensity.sum.variance"]),
+            "excitation_invang": excitation,
+            "polarization": _polarization(mine["s1"], beam),
+        }
+        if widths is not None:
+            variance = widths[0] ** 2 + (widths[1] / mine["d"]) ** 2
+            columns["partiality"] = np.exp(-0.5 * excitation**2 / variance)
+        lattice = Lattice(
+            a_matrix,
+            beam["wavelength"],
+            gemmi.find_spacegroup_by_ops(hall).hm,
+            columns,
+            f"{expt.stem}:{frames[0]}",
+        )
+        result.append((int(frames[0]), lattice))
+    return result
+
+
+def _polarization(s1: Array, beam: dict[str, Any]) -> Array:
+    x, y, z = beam["direction"]
+    model = Beam(
+        beam["wavelength"],
+        (-x, -y, -z),
+        beam["polarization_fraction"],
+        tuple(beam["polarization_normal"]),
+    )
+    return model.polarization(s1)

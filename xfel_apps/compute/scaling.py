@@ -1,0 +1,243 @@
+"""Scaling crystals and averaging what they measured, as sums over flat arrays of observations.
+
+The model of an observation I of reflection h by crystal c is ``I = x M_h + noise`` with
+``x = p exp(log G_c - 2 B_c s^2)``: partiality p, scale G, fall-off B [Angstrom^2] and
+s^2 = 1/(4 d^2). Sums run through the observations in the order given, so that the same order gives
+the same result to the last bit.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Real = NDArray[np.floating]
+Index = NDArray[np.integer]
+STUDENT = 4.0
+"""Degrees of freedom of Student's t, the distribution that residuals are taken to have."""
+MAX_STEP_LOG, MAX_STEP_B = 1.0, 10.0
+"""Largest change of log G and of B [Angstrom^2] in one step."""
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Scale and fall-off of every crystal: log G (n,) and B (n,) [Angstrom^2]."""
+
+    log_scale: Array
+    b_ang2: Array
+
+    @classmethod
+    def ones(cls, n_crystals: int) -> "Scales":
+        """Return scales that change nothing."""
+        return cls(np.zeros(n_crystals), np.zeros(n_crystals))
+
+    def factor(self, crystal: Index, s2: Array) -> Array:
+        """Return exp(log G - 2 B s^2) (n,) of observations."""
+        return np.asarray(np.exp(self.log_scale[crystal] - 2.0 * self.b_ang2[crystal] * s2))
+
+
+@dataclass(frozen=True)
+class ErrorModel:
+    """Variance of an observation, wide enough for the scatter that counting does not explain.
+
+    It is ``counting (noise + x M) + (partiality G M)^2 + (relative x M)^2`` with the variance
+    `noise` of the background and the expected count x M; the other terms stand for an error of the
+    recorded fraction, and for one proportional to the intensity. Form after Brewster et al.
+    (2019), Acta Cryst. D75, 959 (ev11), where the error of partiality replaces the term linear in
+    the intensity.
+    """
+
+    counting: float = 1.0
+    partiality: float = 0.0
+    relative: float = 0.0
+
+    def variance(self, noise: Real, factor: Array, partiality: Array, mean: Array) -> Array:
+        """Return the expected variance (n,) of observations of reflections with mean (n,)."""
+        full = factor * np.maximum(mean, 0.0)
+        expected = partiality * full
+        return np.asarray(
+            self.counting * (noise + expected)
+            + (self.partiality * full) ** 2
+            + (self.relative * expected) ** 2
+        )
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Weighted sums of slots: ``weighted = sum(x I / v)`` and ``weight = sum(x^2 / v)``.
+
+    Their ratio is the least-squares mean, the inverse of `weight` its variance.
+    """
+
+    weighted: Array
+    weight: Array
+
+    @property
+    def mean(self) -> Array:
+        """Return the least-squares means (n_slots,), 0 where nothing was observed."""
+        return np.divide(
+            self.weighted, self.weight, out=np.zeros_like(self.weighted), where=self.weight > 0
+        )
+
+
+def total_by(group: Index, values: Real, n_groups: int) -> Array:
+    """Return the sum of `values` (n,) in each group (n_groups,), added in the order given.
+
+    >>> total_by(np.array([1, 0, 1]), np.array([1.0, 2.0, 3.0]), 3)
+    array([2., 4., 0.])
+    """
+    return np.asarray(np.bincount(group, weights=values, minlength=n_groups), dtype=np.float64)
+
+
+def slot_sums(slot: Index, intensity: Real, x: Array, variance: Array, n_slots: int) -> Sums:
+    """Return the weighted sums of every slot."""
+    weight = x / variance
+    return Sums(total_by(slot, weight * intensity, n_slots), total_by(slot, weight * x, n_slots))
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is expected of intensities before they are measured, by Wilson (1949).
+
+    Attributes
+    ----------
+    mean : (n,) mean intensity at the resolution of each reflection
+    variance : (n,) its square, doubled for centric reflections
+    """
+
+    mean: Array
+    variance: Array
+
+    def posterior(self, sums: Sums) -> tuple[Array, Array]:
+        """Return mean and variance (n,) of intensities, given what was observed.
+
+        The normal approximation: both distributions weigh in with their inverse variances.
+        """
+        variance = 1.0 / (np.maximum(sums.weight, 0.0) + 1.0 / self.variance)
+        mean = variance * (sums.weighted + self.mean / self.variance)
+        return np.maximum(mean, 0.01 * self.mean), variance
+
+
+def wilson_prior(sums: Sums, s2: Array, epsilon: Array, centric: NDArray[np.bool_]) -> Prior:
+    """Return the mean intensity and variance expected of each slot from its neighbours' means.
+
+    Means in shells of equally many observed slots, each slot weighted by measurement variance and
+    spread of intensities together, interpolated in s^2 on a logarithmic scale.
+    Source: Wilson (1949), Acta Cryst. 2, 318.
+    """
+    seen = np.flatnonzero(sums.weight > 0)
+    spread = np.where(centric, 2.0, 1.0)
+    if not len(seen):
+        return Prior(epsilon.copy(), spread * epsilon**2)
+    value, variance = sums.mean[seen] / epsilon[seen], 1.0 / sums.weight[seen] / epsilon[seen] ** 2
+    order = np.argsort(s2[seen], kind="stable")
+    shells = np.array_split(order, int(np.clip(len(seen) // 50, 1, 25)))
+    centre = np.array([s2[seen][shell].mean() for shell in shells])
+    level = np.array([_shell_mean(value[i], variance[i], spread[seen][i]) for i in shells])
+    level = np.maximum(level, 1e-3 * max(level.max(), 1e-30))
+    mean = np.exp(np.interp(s2, centre, np.log(level))) * epsilon
+    return Prior(mean, spread * mean**2)
+
+
+def _shell_mean(value: Array, variance: Array, spread: Array) -> float:
+    """Return the mean of intensities with errors `variance` that scatter as Wilson's do."""
+    mean = float(np.average(value, weights=1.0 / variance))
+    for _ in range(5):
+        weight = 1.0 / (variance + spread * mean**2)
+        mean = float(np.average(value, weights=weight))
+    return mean
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Observations against what all other crystals make of the same reflections.
+
+    Attributes
+    ----------
+    expected : (n,) x M, M from the others and Wilson's prior
+    residual : (n,) observed minus expected
+    variance : (n,) of the observation about `expected` (error model alone)
+    ignorance : (n,) what the uncertainty of M adds to it
+    is_common : (n,) whether others measured the reflection
+    """
+
+    expected: Array
+    residual: Array
+    variance: Array
+    ignorance: Array
+    is_common: NDArray[np.bool_]
+
+
+def leave_one_out(
+    sums: Sums, prior: Prior, intensity: Real, x: Array, variance: Array
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return mean and variance of intensity without each observation, and whether any is left.
+
+    All arguments are given for each observation (n,): the sums and prior of its slot.
+    """
+    weight = x / variance
+    left = sums.weight - weight * x
+    is_common = left > 1e-6 * sums.weight
+    others = Sums(
+        np.where(is_common, sums.weighted - weight * intensity, 0.0),
+        np.where(is_common, left, 0.0),
+    )
+    mean, unsure = prior.posterior(others)
+    return mean, unsure, is_common
+
+
+@dataclass(frozen=True)
+class ScalePrior:
+    """What is known of scales beforehand: mean and standard deviation of log G, and that of B."""
+
+    mean_log: float
+    sd_log: float
+    sd_b_ang2: float
+
+
+def scale_step(
+    scales: Scales, crystal: Index, s2: Array, res: Residuals, prior: ScalePrior
+) -> tuple[Scales, Array]:
+    """Return scales one step nearer to the most probable, and the variance of each log G.
+
+    A Gauss-Newton step of a robust fit in log G and B of each crystal, with Student's t for the
+    residuals (iteratively reweighted) and normal priors, which decide where a crystal shares few
+    reflections with the others.
+    """
+    n = len(scales.log_scale)
+    total = res.variance + res.ignorance
+    weight = (STUDENT + 1.0) / (STUDENT + res.residual**2 / total) / total
+    by_log, by_b = res.expected, -2.0 * s2 * res.expected
+
+    def total_of(values: Array) -> Array:
+        return total_by(crystal, weight * values, n)
+
+    a11 = total_of(by_log * by_log) + prior.sd_log**-2
+    a12 = total_of(by_log * by_b)
+    a22 = total_of(by_b * by_b) + prior.sd_b_ang2**-2
+    g1 = total_of(by_log * res.residual) - (scales.log_scale - prior.mean_log) * prior.sd_log**-2
+    g2 = total_of(by_b * res.residual) - scales.b_ang2 * prior.sd_b_ang2**-2
+    determinant = a11 * a22 - a12**2
+    d_log = np.clip((a22 * g1 - a12 * g2) / determinant, -MAX_STEP_LOG, MAX_STEP_LOG)
+    d_b = np.clip((a11 * g2 - a12 * g1) / determinant, -MAX_STEP_B, MAX_STEP_B)
+    return Scales(scales.log_scale + d_log, scales.b_ang2 + d_b), a22 / determinant
+
+
+def worst_of_slot(slot: Index, deviation: Array, limit: float) -> NDArray[np.bool_]:
+    """Return the observations that deviate most in their slot, and by more than `limit`.
+
+    Parameters
+    ----------
+    slot : (n,) ascending
+    deviation : (n,) distance from the others of the slot in sigmas
+
+    >>> worst_of_slot(np.array([0, 0, 1, 1]), np.array([7.0, 9.0, 1.0, 2.0]), 5.0).tolist()
+    [False, True, False, False]
+    """
+    if not len(slot):
+        return np.zeros(0, dtype=bool)
+    starts = np.flatnonzero(np.diff(slot, prepend=slot[0] - 1))
+    counts = np.diff(starts, append=len(slot))
+    largest = np.repeat(np.maximum.reduceat(deviation, starts), counts)
+    return np.asarray((deviation >= largest) & (deviation > limit))

@@ -1,0 +1,75 @@
+"""merged: one set of intensities from all crystals of a dataset, an MTZ file and its manifest."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from xfel_apps import __version__
+from xfel_apps.containers.manifest import write_text
+from xfel_apps.errors import ContainerError
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class MergedManifest:
+    """Content of `merged.json`, the file target; written last.
+
+    Attributes
+    ----------
+    digest : of the settings and the inputs' digests
+    settings : the merge section as it was used
+    inputs : run -> digest of its reflections
+    cell, space_group, d_max_ang, d_min_ang : of the merged data
+    n_crystals : crystals of all runs
+    crystals : what became of them -> how many; adds up to n_crystals
+    modes : way of indexing (operator on h,k,l) -> crystals put into it
+    n_observations, n_rejected : merged, and left out as outliers
+    error_model : counting, partiality, relative: see `xfel_apps.compute.scaling.ErrorModel`
+    statistics : `overall`, `shells` and the Wilson plot: see `xfel_apps.merge.statistics`
+    files : what lies beside the manifest: `mtz`, `plot`, `unmerged`
+    """
+
+    digest: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    cell: tuple[float, ...]
+    space_group: str
+    d_max_ang: float
+    d_min_ang: float
+    n_crystals: int
+    crystals: Mapping[str, int]
+    modes: Mapping[str, int]
+    n_observations: int
+    n_rejected: int
+    error_model: Mapping[str, float]
+    statistics: Mapping[str, Any]
+    files: Mapping[str, str]
+    product: str = "merged"
+    stage: str = "merge"
+    version: int = VERSION
+    code_version: str = __version__
+
+    def __post_init__(self) -> None:
+        if sum(self.crystals.values()) != self.n_crystals:
+            raise ContainerError(
+                f"merged: crystals {dict(self.crystals)} do not add up to {self.n_crystals}; "
+                "this is a bug, please report it"
+            )
+
+    def write(self, path: Path) -> None:
+        """Write the manifest whole or not at all."""
+        write_text(path, json.dumps(asdict(self), indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "MergedManifest":
+        """Return the manifest at `path`."""
+        try:
+            data = json.loads(path.read_text())
+            return cls(**{**data, "cell": tuple(data["cell"])})
+        except FileNotFoundError as err:
+            raise ContainerError(f"{path}: no such manifest; run merge") from err
+        except (OSError, ValueError, TypeError, KeyError) as err:
+            raise ContainerError(f"{path}: not a manifest of merged data ({err})") from err

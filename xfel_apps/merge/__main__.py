@@ -1,0 +1,44 @@
+"""Scale the crystals of a dataset and merge what they measured: `python -m xfel_apps.merge`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from xfel_apps import app, mpi
+from xfel_apps.containers.manifest import Manifest
+from xfel_apps.containers.reflections import REFLECTIONS
+from xfel_apps.merge.output import write_all
+from xfel_apps.merge.pipeline import merge
+from xfel_apps.merge.settings import MergeSettings
+
+
+def body(args: argparse.Namespace, comm: mpi.Comm) -> None:
+    """Merge the runs named on the command line."""
+    settings = MergeSettings.from_json(args.settings)
+    mpi.agree(comm, lambda: [Manifest.read(path, REFLECTIONS) for path in args.reflections])
+    result = merge(comm, args.reflections, settings)
+    write_all(comm, args.merged, result, args.reflections, settings)
+    if comm.rank == 0:
+        print(summary(result.merged.is_measured.sum(), len(result.unique)), file=sys.stderr)
+
+
+def summary(n_merged: int, n_possible: int) -> str:
+    """Return one line for the log."""
+    share = 100.0 * n_merged / n_possible
+    return f"merge: {n_merged} of {n_possible} unique reflections ({share:.1f} %)"
+
+
+def main(argv: Sequence[str] | None = None, comm: mpi.Comm | None = None) -> int:
+    """Run the app; return its exit code."""
+    arguments = app.parser(
+        "merge",
+        "Scale the crystals of one run or more and merge what they measured.",
+        ["reflections"],
+        "merged",
+        many=True,
+    )
+    return app.run(body, arguments, argv, comm)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

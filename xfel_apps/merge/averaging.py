@@ -1,0 +1,280 @@
+"""Scaling and averaging on many ranks, in two views of the same observations.
+
+`mine` has the observations of this rank's crystals, `owned` all observations of the slots that
+this rank averages (slot modulo the number of ranks). Scales are fitted in the first view, means in
+the second. What is exchanged in a cycle is one number a slot and two a crystal. Every sum runs in
+the order of (slot, crystal) or of (crystal, row), whatever the number of ranks.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfel_apps import mpi
+from xfel_apps.compute.scaling import (
+    ErrorModel,
+    Prior,
+    Residuals,
+    ScalePrior,
+    Scales,
+    Sums,
+    leave_one_out,
+    scale_step,
+    slot_sums,
+    wilson_prior,
+    worst_of_slot,
+)
+from xfel_apps.merge.asu import UniqueReflections
+from xfel_apps.merge.observations import Observations
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+SD_B_ANG2 = 5.0
+"""Standard deviation expected of the crystals' B factors [Angstrom^2]."""
+MIN_SD_LOG, MAX_SD_LOG = 0.1, 2.0
+REJECTION_PASSES = 3
+REFERENCE_SIGMA = 0.1
+"""Error of a reference's intensities, as a share of the mean at their resolution."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What all ranks agree on after a cycle.
+
+    Attributes
+    ----------
+    scales : of all crystals
+    sums : of all slots, made with variances from `model` and `weigh_by`
+    weigh_by : (n_slots,) mean intensities that gave the variances
+    prior : expected intensities of all slots
+    model : how variances are made
+    sd_log : spread of the crystals' log scales
+    """
+
+    scales: Scales
+    sums: Sums
+    weigh_by: Array
+    prior: Prior
+    model: ErrorModel
+    sd_log: float = MAX_SD_LOG
+
+
+class Averager:
+    """The observations of a dataset, spread over the ranks.
+
+    Parameters
+    ----------
+    comm : the ranks
+    mine : observations of this rank's crystals, in order of crystal
+    unique : the unique reflections
+    n_crystals : number of crystals of the dataset
+    share : crystals of this rank
+    """
+
+    def __init__(
+        self,
+        comm: mpi.Comm,
+        mine: Observations,
+        unique: UniqueReflections,
+        n_crystals: int,
+        share: slice,
+    ) -> None:
+        self.comm, self.mine, self.share = comm, mine, share
+        self.n_crystals = n_crystals
+        self.n_slots = unique.n_slots
+        self.s2: Array = np.repeat(0.25 / unique.d_ang**2, unique.slots_each)
+        self.epsilon: Array = np.repeat(unique.epsilon, unique.slots_each)
+        self.centric: Mask = np.repeat(unique.centric, unique.slots_each)
+        self.slots_each = unique.slots_each
+        self.target: tuple[Sums, Prior] | None = None
+        self.owned = to_owners(comm, mine)
+        self.rejected = np.zeros(len(self.owned), dtype=bool)
+
+    def start(self) -> State:
+        """Return the state before any scaling: every crystal with scale one."""
+        scales, model = Scales.ones(self.n_crystals), ErrorModel()
+        nothing = np.zeros(self.n_slots)
+        sums = self.average(scales, model, nothing)
+        return State(scales, sums, nothing, self.prior_of(sums), model)
+
+    def scale_to(self, reference: Array, like: Prior) -> None:
+        """From now on fit scales to `reference` (n_slots,), NaN where unknown, not to the mean.
+
+        It is brought to the level of `like`, since only its shape matters.
+        """
+        known = np.isfinite(reference)
+        level = np.median(like.mean[known]) / max(np.median(reference[known]), 1e-30)
+        rough = Sums(np.where(known, reference * level, 0.0), known.astype(float))
+        prior = self.prior_of(rough)
+        weight = np.where(known, (REFERENCE_SIGMA * prior.mean) ** -2.0, 0.0)
+        self.target = Sums(rough.weighted * weight, weight), prior
+
+    def prior_of(self, sums: Sums) -> Prior:
+        """Return Wilson's prior for all slots."""
+        return wilson_prior(sums, self.s2, self.epsilon, self.centric)
+
+    def average(self, scales: Scales, model: ErrorModel, weigh_by: Array) -> Sums:
+        """Return the sums of all slots, on every rank."""
+        x, variance = self.expectation(self.owned, scales, model, weigh_by)
+        variance[self.rejected] = np.inf
+        return self._gather(slot_sums(self._local(), self.owned.intensity, x, variance, self._n()))
+
+    def _n(self) -> int:
+        return len(range(self.comm.rank, self.n_slots, self.comm.size))
+
+    def _local(self) -> NDArray[np.int32]:
+        return self.owned.slot // np.int32(self.comm.size)
+
+    def _gather(self, local: Sums) -> Sums:
+        return Sums(self.gather(local.weighted), self.gather(local.weight))
+
+    def gather(self, local: NDArray[Any]) -> NDArray[Any]:
+        """Return values of all slots from those of each rank's slots."""
+        result = np.empty(self.n_slots, dtype=local.dtype)
+        for rank, part in enumerate(mpi.gather_all(self.comm, local)):
+            result[rank :: self.comm.size] = part
+        return result
+
+    def expectation(
+        self, obs: Observations, scales: Scales, model: ErrorModel, mean: Array
+    ) -> tuple[Array, Array]:
+        """Return x and the variance expected of each observation."""
+        factor = scales.factor(obs.crystal, self.s2[obs.slot])
+        partiality = obs.partiality.astype(float)
+        return factor * partiality, model.variance(obs.noise, factor, partiality, mean[obs.slot])
+
+    def residuals(self, state: State) -> Residuals:
+        """Return this rank's observations against what all others, or the reference, say."""
+        obs = self.mine
+        x, weighed = self.expectation(obs, state.scales, state.model, state.weigh_by)
+        if self.target is None:
+            sums = Sums(state.sums.weighted[obs.slot], state.sums.weight[obs.slot])
+            prior = Prior(state.prior.mean[obs.slot], state.prior.variance[obs.slot])
+            mean, unsure, is_common = leave_one_out(sums, prior, obs.intensity, x, weighed)
+        else:
+            sums, prior = self.target
+            is_common = sums.weight[obs.slot] > 0
+            mean, unsure = (values[obs.slot] for values in prior.posterior(sums))
+        partiality = obs.partiality.astype(float)
+        return Residuals(
+            expected=x * mean,
+            residual=obs.intensity - x * mean,
+            variance=state.model.variance(obs.noise, x / partiality, partiality, mean),
+            ignorance=x * x * unsure,
+            is_common=is_common,
+        )
+
+    def cycle(self, state: State, used: NDArray[np.bool_], *, fit_b: bool) -> State:
+        """Return the state after one step of the scales and new means."""
+        prior = ScalePrior(
+            float(np.mean(state.scales.log_scale[used])) if used.any() else 0.0,
+            state.sd_log,
+            SD_B_ANG2 if fit_b else 1e-6,
+        )
+        stepped, unsure = scale_step(
+            state.scales, self.mine.crystal, self.s2[self.mine.slot], self.residuals(state), prior
+        )
+        scales, unsure = self._agreed(stepped, unsure)
+        scales = centred(scales, used)
+        spread = np.mean(scales.log_scale[used] ** 2 + unsure[used]) if used.any() else 1.0
+        sd_log = float(np.clip(np.sqrt(spread), MIN_SD_LOG, MAX_SD_LOG))
+        return self.renewed(replace(state, scales=scales, sd_log=sd_log))
+
+    def renewed(self, state: State) -> State:
+        """Return the state with means from its scales and error model."""
+        weigh_by = state.prior.posterior(state.sums)[0]
+        sums = self.average(state.scales, state.model, weigh_by)
+        return replace(state, sums=sums, weigh_by=weigh_by, prior=self.prior_of(sums))
+
+    def _agreed(self, scales: Scales, unsure: Array) -> tuple[Scales, Array]:
+        """Return the scales of all crystals, each from the rank that has its observations."""
+        table = np.stack([scales.log_scale, scales.b_ang2, unsure], axis=1)[self.share]
+        whole = np.concatenate(mpi.gather_all(self.comm, table))
+        return Scales(whole[:, 0].copy(), whole[:, 1].copy()), whole[:, 2].copy()
+
+    def reject(self, state: State, limit: float) -> State:
+        """Return the state without observations too far from the mean of their reflection.
+
+        Both deviation and variance are taken at the mean with the observation in it: where errors
+        grow with the intensity, a strong reflection that others recorded in small part is then
+        not taken for an outlier, and what stands out of many still is. In each of some passes the
+        worst of each reflection goes.
+        """
+        for _ in range(REJECTION_PASSES):
+            obs = self.owned
+            mean = state.sums.mean
+            x, variance = self.expectation(obs, state.scales, state.model, mean)
+            deviation = np.abs(obs.intensity - x * mean[obs.slot]) / np.sqrt(variance)
+            deviation[self.rejected] = 0.0
+            self.rejected |= worst_of_slot(obs.slot, deviation, limit)
+            sums = self.average(state.scales, state.model, state.weigh_by)
+            state = replace(state, sums=sums)
+        return state
+
+    def halves(self, state: State, half: NDArray[np.int8]) -> tuple[Sums, Sums]:
+        """Return the sums of both halves of the crystals."""
+        obs = self.owned
+        x, variance = self.expectation(obs, state.scales, state.model, state.weigh_by)
+        variance[self.rejected] = np.inf
+        first, second = (
+            self._gather(
+                slot_sums(
+                    self._local(),
+                    obs.intensity,
+                    x,
+                    np.where(half[obs.crystal] == which, variance, np.inf),
+                    self._n(),
+                )
+            )
+            for which in (0, 1)
+        )
+        return first, second
+
+    def information(self, state: State) -> Array:
+        """Return the weights (n_slots,) if every reflection had the mean intensity expected.
+
+        They tell which reflections were recorded well enough, without looking at the intensity
+        that was found: to choose by that would bias what is chosen.
+        """
+        return self.average(state.scales, state.model, state.prior.mean).weight
+
+    def counts(self) -> NDArray[np.int64]:
+        """Return the number of observations in each slot."""
+        used = self._local()[~self.rejected]
+        return self.gather(np.bincount(used, minlength=self._n()))
+
+    def drop(self, refused: NDArray[np.bool_]) -> None:
+        """Forget the observations of refused crystals (n_crystals,)."""
+        self.mine = self.mine.take(~refused[self.mine.crystal])
+        keep = ~refused[self.owned.crystal]
+        self.owned = self.owned.take(keep)
+        self.rejected = self.rejected[keep]
+
+
+def centred(scales: Scales, used: NDArray[np.bool_]) -> Scales:
+    """Return scales with mean log G and mean B of the crystals in use at zero."""
+    if not used.any():
+        return scales
+    return Scales(
+        scales.log_scale - scales.log_scale[used].mean(),
+        scales.b_ang2 - scales.b_ang2[used].mean(),
+    )
+
+
+def to_owners(comm: mpi.Comm, mine: Observations) -> Observations:
+    """Return the observations of the slots this rank owns, in order of (slot, crystal, row).
+
+    A column at a time, so that no more than one lies in memory twice.
+    """
+    owner = mine.slot % comm.size
+    order = np.argsort(owner, kind="stable")
+    counts = np.bincount(owner, minlength=comm.size).astype(np.int64)
+    slot = mpi.exchange(comm, mine.slot[order], counts)
+    arrived = np.argsort(slot, kind="stable")
+    columns = {"slot": slot[arrived]}
+    for name in Observations.schema():
+        if name != "slot":
+            columns[name] = mpi.exchange(comm, getattr(mine, name)[order], counts)[arrived]
+    return Observations(**columns)

@@ -1,0 +1,77 @@
+"""The error model: how much more observations scatter than counting explains."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from xfel_apps import mpi
+from xfel_apps.compute.scaling import STUDENT, ErrorModel
+from xfel_apps.merge.averaging import Averager, State
+
+Array = NDArray[np.float64]
+SAMPLE = 100_000
+MIN_SAMPLE = 50
+BOUNDS_LOG = [(0.0, np.log(20.0)), (np.log(1e-3), np.log(2.0)), (np.log(1e-3), np.log(2.0))]
+"""Of the logarithms of counting (never below one), partiality, relative."""
+
+
+def fit_error_model(averager: Averager, state: State, *, partial: bool) -> ErrorModel:
+    """Return the error model under which the scatter of the observations is most probable.
+
+    Maximum likelihood with Student's t on a sample of reflections (the same whatever the number
+    of ranks), each observation against the mean of the others.
+
+    Parameters
+    ----------
+    partial : whether partialities were applied, and can thus be wrong
+
+    Source: the idea of Brewster et al. (2019), Acta Cryst. D75, 959.
+    """
+    comm = averager.comm
+    whole = np.concatenate(mpi.gather_all(comm, _components(averager, state)))
+    if len(whole) < MIN_SAMPLE:
+        return state.model
+    fitted = _fit(whole, partial=partial) if comm.rank == 0 else None
+    return ErrorModel(*comm.bcast(fitted))
+
+
+def _components(averager: Averager, state: State) -> Array:
+    """Return (n, 5): residual^2 and what the terms of its variance are multiplied by."""
+    obs = averager.mine
+    total = averager.comm.allreduce(len(obs))
+    hashed = (obs.slot.astype(np.uint64) * np.uint64(2654435761)) % np.uint64(2**32)
+    chosen = hashed < np.uint64(2**32 * min(1.0, SAMPLE / max(total, 1)))
+    res = averager.residuals(state)
+    chosen &= res.is_common
+    x = obs.partiality[chosen].astype(float)
+    expected = res.expected[chosen]
+    return np.stack(
+        [
+            res.residual[chosen] ** 2,
+            obs.noise[chosen] + expected,
+            (expected / x) ** 2,
+            expected**2,
+            res.ignorance[chosen],
+        ],
+        axis=1,
+    )
+
+
+def _fit(whole: Array, *, partial: bool) -> tuple[float, float, float]:
+    """Return (counting, partiality, relative) of `ErrorModel`."""
+    square, counting, full, relative, ignorance = whole.T
+
+    def variance(logs: Array) -> Array:
+        a, k, e = np.exp(logs)
+        return np.asarray(a * counting + k**2 * full * partial + e**2 * relative + ignorance)
+
+    def cost(logs: Array) -> float:
+        v = variance(logs)
+        return float(
+            np.mean(0.5 * np.log(v) + 0.5 * (STUDENT + 1) * np.log1p(square / v / STUDENT))
+        )
+
+    start = np.log([1.0, 0.1, 0.1])
+    found = minimize(cost, start, method="L-BFGS-B", bounds=BOUNDS_LOG)
+    counting_factor, partiality, relative = np.exp(found.x)
+    return float(counting_factor), float(partiality) * partial, float(relative)

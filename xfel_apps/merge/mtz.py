@@ -1,0 +1,73 @@
+"""Merged and unmerged data as MTZ files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import gemmi
+import numpy as np
+from numpy.typing import NDArray
+
+from xfel_apps.errors import ContainerError
+from xfel_apps.merge.table import Mean, Merged
+
+Array = NDArray[np.float64]
+Column = tuple[str, str, NDArray[np.generic]]
+HISTORY_WIDTH = 80
+
+
+def write_merged(
+    path: Path,
+    merged: Merged,
+    symmetry: tuple[gemmi.UnitCell, gemmi.SpaceGroup],
+    history: Sequence[str],
+) -> None:
+    """Write the measured unique reflections.
+
+    Columns: IMEAN SIGIMEAN N, F SIGF (French & Wilson), IHALF1 IHALF2 with their sigmas, and where
+    Friedel mates are apart I(+) SIGI(+) N(+) I(-) SIGI(-) N(-).
+    """
+    columns: list[Column] = [
+        *_columns(merged.mean, "IMEAN", "J", "Q"),
+        ("N", "I", merged.mean.count),
+        ("F", "F", merged.amplitude),
+        ("SIGF", "Q", merged.amplitude_sigma),
+        *_columns(merged.halves[0], "IHALF1", "J", "Q"),
+        *_columns(merged.halves[1], "IHALF2", "J", "Q"),
+    ]
+    for sign, mate in zip("+-", merged.mates or (), strict=False):
+        columns += _columns(mate, f"I({sign})", "K", "M")
+        columns.append((f"N({sign})", "I", mate.count))
+    chosen = merged.is_measured
+    kept = [(label, kind, values[chosen]) for label, kind, values in columns]
+    write_mtz(path, merged.unique.hkl[chosen], kept, symmetry, history)
+
+
+def _columns(mean: Mean, label: str, kind: str, sigma_kind: str) -> list[Column]:
+    return [(label, kind, mean.intensity), (f"SIG{label}", sigma_kind, mean.sigma)]
+
+
+def write_mtz(
+    path: Path,
+    hkl: NDArray[np.integer],
+    columns: Sequence[Column],
+    symmetry: tuple[gemmi.UnitCell, gemmi.SpaceGroup],
+    history: Sequence[str],
+) -> None:
+    """Write an MTZ file whole or not at all; columns are (label, MTZ type, values)."""
+    mtz = gemmi.Mtz(with_base=True)
+    mtz.title = "xfelflow"
+    cell, mtz.spacegroup = symmetry
+    mtz.add_dataset("xfelflow")
+    mtz.set_cell_for_all(cell)
+    for label, kind, _ in columns:
+        mtz.add_column(label, kind)
+    data = np.column_stack([hkl, *(values for _, _, values in columns)]).astype(np.float32)
+    mtz.set_data(data)
+    mtz.history = [line[:HISTORY_WIDTH] for line in history]
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mtz.write_to_file(str(part))
+        part.replace(path)
+    except (OSError, RuntimeError) as err:
+        raise ContainerError(f"{path}: cannot write ({err})") from err

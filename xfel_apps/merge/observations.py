@@ -1,0 +1,210 @@
+"""The observations of a rank's crystals: read, filtered, reduced to slots of unique reflections."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfel_apps.compute.scaling import total_by
+from xfel_apps.containers.manifest import open_product
+from xfel_apps.containers.reflections import REFLECTIONS
+from xfel_apps.containers.rows import Rows, column
+from xfel_apps.errors import ContainerError
+from xfel_apps.merge.asu import ABSENT, UniqueReflections
+from xfel_apps.merge.crystals import Dataset, Verdict
+from xfel_apps.merge.settings import MergeSettings
+
+F4 = NDArray[np.float32]
+I4 = NDArray[np.int32]
+Array = NDArray[np.float64]
+
+READ = [
+    "lattice", "h", "k", "l", "intensity", "sigma", "partiality", "polarization", "flags"
+]  # fmt: skip
+BLOCK_ROWS = 1_000_000
+MIN_NOISE = 0.05
+"""Share of an observation's variance that is noise at least, whatever its intensity."""
+
+
+@dataclass(frozen=True)
+class Observations(Rows):
+    """What crystals measured of reflections, corrected for polarisation, not scaled."""
+
+    slot: I4 = column("i4", "", "slot of the unique reflection")
+    crystal: I4 = column("i4", "", "row of the crystal in the dataset")
+    intensity: F4 = column("f4", "photon", "intensity over polarisation")
+    noise: F4 = column("f4", "photon^2", "variance of the background and detector alone")
+    partiality: F4 = column("f4", "", "recorded fraction")
+
+
+@dataclass(frozen=True)
+class Indexer:
+    """How Miller indices become slots.
+
+    Attributes
+    ----------
+    unique : the unique reflections
+    operators : ways to index a crystal; the first is the identity
+    reference : (n_slots,) intensities that tell the ways apart, NaN where unknown; None: no choice
+    """
+
+    unique: UniqueReflections
+    operators: list[NDArray[np.int64]]
+    reference: Array | None = None
+
+
+def shares(dataset: Dataset, size: int) -> list[slice]:
+    """Return the crystals of each rank: contiguous, never parting a shot, about equal work.
+
+    With any number of ranks, rank order is crystal order.
+    """
+    crystals = dataset.crystals
+    work = np.cumsum(crystals["n_reflections"].to_numpy(dtype=np.int64) + 1)
+    shot = crystals["source"].to_numpy() * (crystals["event"].max() + 1) + crystals["event"]
+    first = np.flatnonzero(np.diff(shot.to_numpy(), prepend=-1))
+    edges = [0]
+    for rank in range(1, size):
+        wanted = np.searchsorted(work, work[-1] * rank // size)
+        edges.append(max(edges[-1], int(first[np.searchsorted(first, wanted, side="right") - 1])))
+    edges.append(len(crystals))
+    return [slice(start, stop) for start, stop in pairwise(edges)]
+
+
+def read_observations(
+    dataset: Dataset, share: slice, indexer: Indexer, settings: MergeSettings
+) -> tuple[Observations, NDArray[np.int8]]:
+    """Return the usable observations of a share of the crystals, and those crystals' modes.
+
+    Rows are in order of crystal; a block of crystals is read at a time, so that the columns that
+    are not kept never lie in memory whole.
+    """
+    parts: list[Observations] = []
+    mode = np.zeros(share.stop - share.start, dtype=np.int8)
+    for crystal, columns in _blocks(dataset, share):
+        keep = _usable(columns, settings)
+        keep &= dataset.verdict[crystal] == Verdict.USED.code
+        columns = {name: values[keep] for name, values in columns.items()}
+        crystal = crystal[keep]
+        hkl = np.stack([columns["h"], columns["k"], columns["l"]], axis=1)
+        slot, chosen = _index(hkl, crystal, columns, indexer)
+        mode[np.unique(crystal) - share.start] = chosen
+        inside = slot != ABSENT
+        parts.append(_corrected(slot, crystal, columns, settings).take(inside))
+    return Observations.concatenate(parts), mode
+
+
+def _blocks(dataset: Dataset, share: slice) -> Iterator[tuple[I4, dict[str, NDArray[Any]]]]:
+    """Yield (crystal of each row, columns) of blocks of crystals, in order."""
+    crystals = dataset.crystals.iloc[share]
+    for source, group in crystals.groupby("source", sort=True):
+        _, reader = open_product(dataset.paths[int(str(source))], REFLECTIONS)
+        block = np.cumsum(group["n_reflections"].to_numpy(dtype=np.int64)) // BLOCK_ROWS
+        events = group["event"].to_numpy()
+        block = block[np.searchsorted(events, events)]  # the lattices of a shot stay together
+        for number in np.unique(block):
+            rows = group[block == number]
+            wanted = np.unique(rows["event"].to_numpy(dtype=np.int64))
+            counts, columns = reader.columns("reflections", wanted, READ)
+            key = _key(np.repeat(wanted, counts), columns["lattice"])
+            order = np.argsort(key, kind="stable")
+            columns = {name: values[order] for name, values in columns.items()}
+            known = _key(rows["event"].to_numpy(dtype=np.int64), rows["lattice"].to_numpy())
+            found = np.searchsorted(known, key[order])
+            if not np.array_equal(known[np.minimum(found, len(known) - 1)], key[order]):
+                raise ContainerError(
+                    f"{dataset.paths[int(str(source))]}: reflections of a lattice that its table "
+                    "of crystals lacks; run integrate again"
+                )
+            yield rows.index.to_numpy(dtype=np.int32)[found], columns
+        reader.close()
+
+
+def _key(event: NDArray[np.int64], lattice: NDArray[Any]) -> NDArray[np.int64]:
+    return np.asarray(event * 65536 + lattice.astype(np.int64))
+
+
+def _usable(columns: dict[str, NDArray[Any]], settings: MergeSettings) -> NDArray[np.bool_]:
+    """Return which reflections pass the filters that look at one reflection alone."""
+    intensity = columns["intensity"].astype(np.float32)
+    sigma = columns["sigma"].astype(np.float32)
+    keep = (columns["flags"] == 0) & (sigma > 0) & np.isfinite(intensity) & np.isfinite(sigma)
+    keep &= columns["polarization"].astype(np.float32) > 0
+    if settings.partiality == "model":
+        keep &= columns["partiality"].astype(np.float32) >= max(settings.min_partiality, 1e-6)
+    if settings.min_i_over_sigma is not None:
+        keep &= intensity >= settings.min_i_over_sigma * sigma
+    return np.asarray(keep)
+
+
+def _corrected(
+    slot: I4, crystal: I4, columns: dict[str, NDArray[Any]], settings: MergeSettings
+) -> Observations:
+    """Return observations with the polarisation divided out.
+
+    The share of the variance that comes from counting the reflection's own photons is taken away:
+    a weight that falls with the photons counted would bias the mean low. Merging puts back what
+    the mean lets expect.
+    """
+    left = columns["polarization"].astype(np.float32)
+    variance = columns["sigma"].astype(np.float32) ** 2
+    own = np.maximum(columns["intensity"].astype(np.float32), 0)
+    noise = np.maximum(variance - own, MIN_NOISE * variance)
+    partiality = columns["partiality"] if settings.partiality == "model" else np.ones(len(slot))
+    return Observations.make(
+        slot=slot,
+        crystal=crystal,
+        intensity=columns["intensity"] / left,
+        noise=noise / left**2,
+        partiality=partiality,
+    )
+
+
+def _index(
+    hkl: NDArray[np.integer],
+    crystal: I4,
+    columns: dict[str, NDArray[Any]],
+    indexer: Indexer,
+) -> tuple[I4, NDArray[np.int8]]:
+    """Return the slot of each row, and the way of indexing chosen for each crystal in the block.
+
+    A crystal is indexed in the way in which it correlates best with the reference; without a
+    reference, as it comes.
+    """
+    _, local = np.unique(crystal, return_inverse=True)
+    n_crystals = int(local.max()) + 1 if len(local) else 0
+    slots = [indexer.unique.slots(hkl @ operator) for operator in _modes(indexer)]
+    if len(slots) == 1:
+        return slots[0], np.zeros(n_crystals, dtype=np.int8)
+    assert indexer.reference is not None
+    observed = columns["intensity"].astype(float)
+    observed = observed / np.maximum(columns["partiality"].astype(float), 0.1)
+    scores = []
+    for slot in slots:
+        expected = np.where(slot == ABSENT, np.nan, indexer.reference[np.maximum(slot, 0)])
+        scores.append(correlation_by_group(observed, expected, local, n_crystals))
+    best = np.argmax(np.nan_to_num(scores, nan=-2.0), axis=0).astype(np.int8)
+    return np.choose(best[local], slots), best
+
+
+def _modes(indexer: Indexer) -> list[NDArray[np.int64]]:
+    return indexer.operators if indexer.reference is not None else indexer.operators[:1]
+
+
+def correlation_by_group(x: Array, y: Array, group: NDArray[np.integer], n_groups: int) -> Array:
+    """Return Pearson's correlation of x and y (n,) in each group (n_groups,); NaN where undefined.
+
+    Pairs with a NaN do not count.
+    """
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y, group = x[known], y[known], group[known]
+
+    def total(values: Array) -> Array:
+        return total_by(group, values, n_groups)
+
+    count = np.maximum(np.bincount(group, minlength=n_groups), 1)
+    dx, dy = x - (total(x) / count)[group], y - (total(y) / count)[group]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(total(dx * dy) / np.sqrt(total(dx * dx) * total(dy * dy)))

@@ -1,0 +1,96 @@
+"""Write what merging made: MTZ files and plot, then the manifest."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from xfel_apps import __version__, mpi
+from xfel_apps.containers.manifest import Manifest
+from xfel_apps.containers.merged import MergedManifest
+from xfel_apps.containers.reflections import REFLECTIONS
+from xfel_apps.merge.asu import operator_name
+from xfel_apps.merge.crystals import Verdict, dataset_digest
+from xfel_apps.merge.mtz import write_merged, write_mtz
+from xfel_apps.merge.pipeline import Result, unmerged_columns
+from xfel_apps.merge.plots import draw
+from xfel_apps.merge.settings import MergeSettings
+from xfel_apps.merge.statistics import Statistics, statistics
+
+
+def write_all(
+    comm: mpi.Comm, path: Path, result: Result, inputs: Sequence[Path], settings: MergeSettings
+) -> None:
+    """Write everything beside the manifest at `path`, and the manifest last."""
+    files = {"mtz": f"{path.stem}.mtz", "plot": f"{path.stem}.svg"}
+    unmerged = unmerged_columns(result) if settings.write_unmerged else None
+    if unmerged is not None:
+        files["unmerged"] = "unmerged.mtz"
+
+    def write() -> None:
+        stats = statistics(result.merged, settings.n_shells, result.reference)
+        manifest = describe(result, inputs, settings, stats, files)
+        symmetry = (result.dataset.cell, result.dataset.space_group)
+        lines = history(manifest)
+        write_merged(path.with_name(files["mtz"]), result.merged, symmetry, lines)
+        if unmerged is not None:
+            hkl = result.unique.hkl[unmerged["slot"] // result.unique.slots_each]
+            columns = [
+                ("M/ISYM", "Y", 1 + unmerged["slot"] % result.unique.slots_each),
+                ("BATCH", "B", unmerged["crystal"] + 1),
+                ("I", "J", unmerged["intensity"]),
+                ("SIGI", "Q", unmerged["sigma"]),
+                ("FRACTIONCALC", "R", unmerged["partiality"]),
+            ]
+            write_mtz(path.with_name(files["unmerged"]), hkl, columns, symmetry, lines)
+        draw(path.with_name(files["plot"]), stats)
+        manifest.write(path)
+
+    mpi.agree(comm, write)
+
+
+def describe(
+    result: Result,
+    inputs: Sequence[Path],
+    settings: MergeSettings,
+    stats: Statistics,
+    files: dict[str, str],
+) -> MergedManifest:
+    """Return the manifest of a result."""
+    manifests = [Manifest.read(path, REFLECTIONS) for path in inputs]
+    digests = {manifest.run: manifest.digest for manifest in manifests}
+    used = result.verdict == Verdict.USED.code
+    modes = np.bincount(result.mode[used], minlength=len(result.operators))
+    d_ang = result.unique.d_ang
+    return MergedManifest(
+        digest=dataset_digest(digests, settings),
+        settings=settings.model_dump(mode="json"),
+        inputs=digests,
+        cell=tuple(result.dataset.cell.parameters),
+        space_group=str(result.dataset.space_group.hm),
+        d_max_ang=float(d_ang.max()),
+        d_min_ang=float(d_ang.min()),
+        n_crystals=len(result.dataset),
+        crystals={str(v): int((result.verdict == v.code).sum()) for v in Verdict},
+        modes={
+            operator_name(operator): int(n)
+            for operator, n in zip(result.operators, modes, strict=True)
+        },
+        n_observations=stats.overall.n_observations,
+        n_rejected=result.n_rejected,
+        error_model=asdict(result.state.model),
+        statistics=stats.as_dict(),
+        files=files,
+    )
+
+
+def history(manifest: MergedManifest) -> list[str]:
+    """Return lines for the history of MTZ files, latest first as CCP4 has them."""
+    used = manifest.crystals[str(Verdict.USED)]
+    return [
+        f"xfelflow {__version__} merge, digest {manifest.digest}",
+        f"{used} of {manifest.n_crystals} crystals, {manifest.n_observations} observations",
+        *(f"run {run}, reflections {digest}" for run, digest in manifest.inputs.items()),
+        "F by French & Wilson (1978); IHALF1, IHALF2: halves of the crystals",
+    ]

@@ -1,0 +1,195 @@
+"""The steps of merging, in order; every rank runs them together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfel_apps import mpi
+from xfel_apps.errors import ContainerError, SettingsError, StoppedError
+from xfel_apps.merge.asu import UniqueReflections, ambiguity_operators, unique_reflections
+from xfel_apps.merge.averaging import Averager, State
+from xfel_apps.merge.crystals import Dataset, Verdict, read_dataset, resolution_limits_ang
+from xfel_apps.merge.error_model import fit_error_model
+from xfel_apps.merge.observations import (
+    Indexer,
+    correlation_by_group,
+    read_observations,
+    shares,
+)
+from xfel_apps.merge.reference import read_reference
+from xfel_apps.merge.settings import MergeSettings
+from xfel_apps.merge.table import Merged, build
+
+Array = NDArray[np.float64]
+MIN_COMMON = 10
+"""A crystal is judged by its correlation only over so many common reflections."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What merging made, on every rank.
+
+    Attributes
+    ----------
+    dataset, unique, merged : the crystals, the unique reflections, their means
+    state : scales, sums and error model at the end
+    verdict : (n_crystals,) code of what became of each crystal
+    mode : (n_crystals,) way of indexing chosen, as index into `operators`
+    operators : ways of indexing
+    reference : (n,) intensities of the reference, NaN where unknown; None without one
+    n_rejected : observations left out as outliers
+    averager : this rank's observations
+    """
+
+    dataset: Dataset
+    unique: UniqueReflections
+    merged: Merged
+    state: State
+    verdict: NDArray[np.int8]
+    mode: NDArray[np.int8]
+    operators: list[NDArray[np.int64]]
+    reference: Array | None
+    n_rejected: int
+    averager: Averager
+
+
+def merge(comm: mpi.Comm, paths: Sequence[Path], settings: MergeSettings) -> Result:
+    """Return the merged data of the runs whose manifests are at `paths`."""
+    if settings.scaling == "reference" and settings.reference is None:
+        raise SettingsError("merge.scaling is 'reference': give merge.reference, an MTZ file")
+    with mpi.stop_on_signal() as stop:
+        check = _checker(comm, stop)
+        dataset: Dataset = mpi.agree(comm, lambda: read_dataset(paths, settings))
+        unique = unique_reflections(
+            dataset.cell,
+            dataset.space_group,
+            resolution_limits_ang(dataset, settings),
+            friedel_apart=settings.friedel_apart,
+        )
+        reference = None
+        if settings.reference is not None:
+            path = settings.reference
+            reference = mpi.agree(comm, lambda: read_reference(path, unique))
+        operators = ambiguity_operators(dataset.cell, dataset.space_group)
+        averager, verdict, mode = _read(
+            comm, dataset, Indexer(unique, operators, reference), settings
+        )
+        check()
+        state = _scale(averager, verdict, reference, settings, check)
+        state = averager.reject(state, settings.max_deviation_sigma)
+        check()
+        merged = build(
+            unique,
+            (state.sums, averager.counts(), averager.information(state)),
+            averager.halves(state, dataset.half),
+            state.prior,
+            settings,
+        )
+        n_rejected = int(comm.allreduce(int(averager.rejected.sum())))
+    return Result(
+        dataset, unique, merged, state, verdict, mode, operators, reference, n_rejected, averager
+    )
+
+
+def _checker(comm: mpi.Comm, stop: mpi.StopRequest) -> Callable[[], None]:
+    """Return what ranks call between steps to end together when one was asked to stop."""
+
+    def check() -> None:
+        if comm.allreduce(int(stop.wanted)):
+            raise StoppedError("merge was asked to stop; nothing was written")
+
+    return check
+
+
+def _read(
+    comm: mpi.Comm, dataset: Dataset, indexer: Indexer, settings: MergeSettings
+) -> tuple[Averager, NDArray[np.int8], NDArray[np.int8]]:
+    """Return the observations on their ranks, the crystals' verdicts and ways of indexing."""
+    share = shares(dataset, comm.size)[comm.rank]
+    mine, own_mode = read_observations(dataset, share, indexer, settings)
+    counts = np.bincount(mine.crystal, minlength=len(dataset))[share]
+    verdict = dataset.verdict.copy()
+    few = np.concatenate(mpi.gather_all(comm, counts)) < settings.min_reflections
+    verdict[few & (verdict == Verdict.USED.code)] = Verdict.FEW.code
+    mode = np.concatenate(mpi.gather_all(comm, own_mode))
+    mine = mine.take(verdict[mine.crystal] == Verdict.USED.code)
+    if not comm.allreduce(len(mine)):
+        raise ContainerError(
+            f"{dataset.paths[0]}: no usable observation in {len(dataset)} crystals; "
+            "look at merge.min_reflections, min_partiality and the cell filters"
+        )
+    return Averager(comm, mine, indexer.unique, len(dataset), share), verdict, mode
+
+
+def _scale(
+    averager: Averager,
+    verdict: NDArray[np.int8],
+    reference: Array | None,
+    settings: MergeSettings,
+    check: Callable[[], None],
+) -> State:
+    """Return the state after all cycles; crystals that do not correlate are refused on the way.
+
+    Half way and before the last cycle the error model is fitted anew.
+    """
+    state = averager.start()
+    if settings.scaling == "reference" and reference is not None:
+        averager.scale_to(np.repeat(reference, averager.slots_each), state.prior)
+    partial = settings.partiality == "model"
+    renew_at = {settings.n_cycles // 2, settings.n_cycles - 1}
+    for number in range(settings.n_cycles):
+        used = verdict == Verdict.USED.code
+        if settings.scaling == "none":
+            state = averager.renewed(state)
+        else:
+            state = averager.cycle(state, used, fit_b=settings.fit_b_factor)
+        if number in renew_at:
+            _refuse_uncorrelated(averager, state, verdict, settings)
+            if settings.error_model == "scatter":
+                model = fit_error_model(averager, state, partial=partial)
+                state = replace(state, model=model)
+            state = averager.renewed(state)
+        check()
+    return state
+
+
+def _refuse_uncorrelated(
+    averager: Averager, state: State, verdict: NDArray[np.int8], settings: MergeSettings
+) -> None:
+    """Refuse crystals that correlate too little with the mean of the others, in place."""
+    obs, share = averager.mine, averager.share
+    res = averager.residuals(state)
+    total = np.sqrt(res.variance + res.ignorance)
+    observed = np.where(res.is_common, obs.intensity / total, np.nan)
+    own = obs.crystal - share.start
+    n = share.stop - share.start
+    found = correlation_by_group(observed, res.expected / total, own, n)
+    common = np.bincount(own[res.is_common], minlength=n)
+    poor = (found < settings.min_correlation) & (common >= MIN_COMMON)
+    poor = np.concatenate(mpi.gather_all(averager.comm, poor))
+    verdict[poor & (verdict == Verdict.USED.code)] = Verdict.CORRELATION.code
+    averager.drop(verdict != Verdict.USED.code)
+
+
+def unmerged_columns(result: Result) -> dict[str, NDArray[np.generic]]:
+    """Return the scaled observations that were merged, of all ranks, in order of slot."""
+    averager, state = result.averager, result.state
+    obs = averager.owned
+    x, variance = averager.expectation(obs, state.scales, state.model, state.weigh_by)
+    kept = ~averager.rejected
+    own = {
+        "slot": obs.slot,
+        "crystal": obs.crystal,
+        "intensity": (obs.intensity / x).astype(np.float32),
+        "sigma": (np.sqrt(variance) / x).astype(np.float32),
+        "partiality": obs.partiality,
+    }
+    whole = {
+        name: np.concatenate(mpi.gather_all(averager.comm, values[kept]))
+        for name, values in own.items()
+    }
+    order = np.lexsort((whole["crystal"], whole["slot"]))
+    return {name: values[order] for name, values in whole.items()}

@@ -1,0 +1,131 @@
+"""The merged data as a table of unique reflections."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfel_apps.compute.french_wilson import french_wilson
+from xfel_apps.compute.scaling import Prior, Sums
+from xfel_apps.merge.asu import UniqueReflections
+from xfel_apps.merge.settings import MergeSettings
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean of each unique reflection: intensity, sigma (NaN where unmeasured), observations."""
+
+    intensity: Array
+    sigma: Array
+    count: NDArray[np.int64]
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Mean":
+        """Return the means of the chosen reflections, the others unmeasured."""
+        return Mean(
+            np.where(chosen, self.intensity, np.nan),
+            np.where(chosen, self.sigma, np.nan),
+            np.where(chosen, self.count, 0),
+        )
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What all ranks' observations make together.
+
+    Attributes
+    ----------
+    unique : the unique reflections
+    mean : of all observations of each
+    halves : of those of each half of the crystals
+    mates : of the reflections in the asymmetric unit and of their Friedel mates; None if together
+    mates_of_halves : the same in each half
+    expected : (n,) mean intensity expected at the resolution of each (Wilson)
+    amplitude, amplitude_sigma : (n,) |F| by French & Wilson, NaN where unmeasured
+    """
+
+    unique: UniqueReflections
+    mean: Mean
+    halves: tuple[Mean, Mean]
+    mates: tuple[Mean, Mean] | None
+    mates_of_halves: tuple[tuple[Mean, Mean], tuple[Mean, Mean]] | None
+    expected: Array
+    amplitude: Array
+    amplitude_sigma: Array
+
+    @property
+    def is_measured(self) -> NDArray[np.bool_]:
+        """Return which unique reflections were merged (n,)."""
+        return np.isfinite(self.mean.intensity)
+
+
+def build(
+    unique: UniqueReflections,
+    whole: tuple[Sums, NDArray[np.int64], Array],
+    halves: tuple[Sums, Sums],
+    prior: Prior,
+    settings: MergeSettings,
+) -> Merged:
+    """Return the merged data from the sums of slots.
+
+    Parameters
+    ----------
+    whole : sums, numbers of observations, and weights that the observations of a reflection of
+        average intensity would have, of all slots
+    halves : sums of both halves
+    prior : expected intensities of all slots
+    """
+    sums, counts, informing = whole
+    each = unique.slots_each
+    mean = _mean(sums, counts, each)
+    expected = prior.mean[::each]
+    measured = mean.count >= settings.min_observations
+    limit = settings.max_relative_sigma * expected
+    measured &= informing.reshape(-1, each).sum(axis=1) * limit**2 >= 1.0
+    mean = mean.where(measured)
+    none = np.zeros_like(counts)
+    half_means = tuple(_mean(half, none, each).where(measured) for half in halves)
+    mates = mates_of_halves = None
+    if unique.friedel_apart:
+        mates = _mates(sums, counts, measured, unique.centric)
+        mates_of_halves = tuple(_mates(half, none, measured, unique.centric) for half in halves)
+    amplitude, sigma = np.full((2, len(unique)), np.nan)
+    amplitude[measured], sigma[measured] = french_wilson(
+        mean.intensity[measured], mean.sigma[measured], expected[measured], unique.centric[measured]
+    )
+    return Merged(
+        unique=unique,
+        mean=mean,
+        halves=(half_means[0], half_means[1]),
+        mates=mates,
+        mates_of_halves=None
+        if mates_of_halves is None
+        else (mates_of_halves[0], mates_of_halves[1]),
+        expected=expected,
+        amplitude=amplitude,
+        amplitude_sigma=sigma,
+    )
+
+
+def _mean(sums: Sums, counts: NDArray[np.int64], each: int) -> Mean:
+    """Return means of unique reflections, mates together: sums add up."""
+    weight = sums.weight.reshape(-1, each).sum(axis=1)
+    weighted = sums.weighted.reshape(-1, each).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        intensity, sigma = weighted / weight, 1.0 / np.sqrt(weight)
+    seen = weight > 0
+    return Mean(intensity, sigma, counts.reshape(-1, each).sum(axis=1)).where(seen)
+
+
+def _mates(
+    sums: Sums,
+    counts: NDArray[np.int64],
+    measured: NDArray[np.bool_],
+    centric: NDArray[np.bool_],
+) -> tuple[Mean, Mean]:
+    """Return means of the mates in the asymmetric unit and of their Friedel mates."""
+    plus, minus = (
+        _mean(Sums(sums.weighted[i::2], sums.weight[i::2]), counts[i::2], 1) for i in (0, 1)
+    )
+    return plus.where(measured), minus.where(measured & ~centric)
