@@ -30,6 +30,7 @@ class MergedManifest:
     error_model : counting, partiality, relative: see `xfel_apps.compute.scaling.ErrorModel`
     statistics : `overall`, `shells` and the Wilson plot: see `xfel_apps.merge.statistics`
     files : what lies beside the manifest: `mtz`, `plot`, `unmerged`
+    key : digest of the raw files and all stages' settings, which a workflow names versions by
     """
 
     digest: str
@@ -47,6 +48,7 @@ class MergedManifest:
     error_model: Mapping[str, float]
     statistics: Mapping[str, Any]
     files: Mapping[str, str]
+    key: str = ""
     product: str = "merged"
     stage: str = "merge"
     version: int = VERSION

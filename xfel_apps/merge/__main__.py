@@ -17,9 +17,9 @@ def body(args: argparse.Namespace, comm: mpi.Comm) -> None:
     settings = MergeSettings.from_json(args.settings)
     mpi.agree(comm, lambda: [Manifest.read(path, REFLECTIONS) for path in args.reflections])
     result = merge(comm, args.reflections, settings)
-    write_all(comm, args.merged, result, args.reflections, settings)
+    write_all(comm, args.merged, result, args.reflections, settings, args.key)
     if comm.rank == 0:
-        print(summary(result.merged.is_measured.sum(), len(result.unique)), file=sys.stderr)
+        print(summary(result.merged.is_measured.sum(), len(result.unique)))
 
 
 def summary(n_merged: int, n_possible: int) -> str:
@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None, comm: mpi.Comm | None = None) -> int
         ["reflections"],
         "merged",
         many=True,
+    )
+    arguments.add_argument(
+        "--key", default="", help="digest of raw files and settings, kept in the manifest"
     )
     return app.run(body, arguments, argv, comm)
 

@@ -1,7 +1,7 @@
 """Write what merging made: MTZ files and plot, then the manifest."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,14 @@ from xfel_apps.merge.statistics import Statistics, statistics
 
 
 def write_all(
-    comm: mpi.Comm, path: Path, result: Result, inputs: Sequence[Path], settings: MergeSettings
+    comm: mpi.Comm,
+    path: Path,
+    result: Result,
+    inputs: Sequence[Path],
+    settings: MergeSettings,
+    key: str = "",
 ) -> None:
-    """Write everything beside the manifest at `path`, and the manifest last."""
+    """Write everything beside the manifest at `path`, and the manifest last; it keeps `key`."""
     files = {"mtz": f"{path.stem}.mtz", "plot": f"{path.stem}.svg"}
     unmerged = unmerged_columns(result) if settings.write_unmerged else None
     if unmerged is not None:
@@ -45,7 +50,7 @@ def write_all(
             ]
             write_mtz(path.with_name(files["unmerged"]), hkl, columns, symmetry, lines)
         draw(path.with_name(files["plot"]), stats)
-        manifest.write(path)
+        replace(manifest, key=key).write(path)
 
     mpi.agree(comm, write)
 
