@@ -6,9 +6,9 @@ import pytest
 from tests.index.stills import Errors, random_rotation, still
 from tests.index.test_target import LATTICES
 from xfel_apps.geometry.stills import metric_cell
-from xfel_apps.index.judge import random_lattices
+from xfel_apps.index.judge import log_odds
 from xfel_apps.index.lattices import index_spots
-from xfel_apps.index.refine import ShotSpots
+from xfel_apps.index.refine import ShotSpots, refine
 from xfel_apps.index.settings import IndexSettings
 from xfel_apps.index.target import Cell, TargetLattice
 
@@ -101,14 +101,19 @@ def test_a_cell_too_far_off_is_refused() -> None:
     assert len(index_spots(spots, target, IndexSettings(), 0).lattices) == 1
 
 
-def test_more_explained_spots_are_less_likely_by_chance() -> None:
+def test_evidence_grows_with_spots_and_with_tightness() -> None:
     target = TargetLattice.checked(*LYSOZYME)
     rng = np.random.default_rng(9)
-    spots = still(target.b_matrix, target, rng, Errors(observed=0.0, n_alien=40))
-    chances = [random_lattices(spots, n, target) for n in (0, 5, 10, 20, 40)]
-    assert chances == sorted(chances, reverse=True)
-    assert chances[1] > 1.0
-    assert chances[3] < 1e-9
+    truth = random_rotation(rng) @ target.b_matrix
+
+    def odds(errors: Errors) -> float:
+        spots = still(truth, target, np.random.default_rng(1), errors)
+        return log_odds(refine(spots, truth, target, 0.003), spots, target, 0.003)
+
+    assert odds(Errors(observed=0.6)) > odds(Errors(observed=0.3)) > odds(Errors(observed=0.1)) > 9
+    assert odds(Errors(position_px=0.1)) > odds(Errors(position_px=0.8))
+    assert odds(Errors()) > odds(Errors(n_alien=60))
+    assert odds(Errors(observed=0.0, n_alien=40)) < 0
 
 
 def test_result_depends_on_spots_and_seed_only() -> None:

@@ -1,49 +1,66 @@
-"""Whether a lattice is believed: spots explained against chance, fit, and the target cell."""
+"""Whether a lattice is believed: evidence against chance, fit, and the target cell."""
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc
 
-from xfel_apps.index.refine import Refined, ShotSpots
-from xfel_apps.index.search import reach_invang, share_of_space
+from xfel_apps.index.refine import Refined, ShotSpots, strain_from
 from xfel_apps.index.settings import IndexSettings
 from xfel_apps.index.target import TargetLattice
 
 Array = NDArray[np.float64]
 
-SHAPES_TRIED = 30.0
-"""Cells and spots are also fitted, not only orientations: this many more chances to fit."""
+CELL_OF_ONE_SHOT = 0.01
+"""Further lattices of a shot have the first one's cell lengths within this share."""
+SPLIT_CRYSTAL_DEG = 2.0
+"""A further lattice nearer to one already found is another part of the same crystal."""
 
 
-def random_lattices(spots: ShotSpots, n_indexed: int, target: TargetLattice) -> float:
-    """Return how many random lattices are expected to explain `n_indexed` of the spots.
+def log_odds(refined: Refined, spots: ShotSpots, target: TargetLattice, cell_sigma: float) -> float:
+    """Return the logarithm of how much likelier the lattice makes the spots than chance does.
 
-    The number of distinguishable orientations times the binomial tail: the probability that a
-    random orientation brings that many spots within reach of lattice points (the mean
-    probability of the spots bounds the tail of unequal ones; Hoeffding 1956).
+    Chance spreads spots evenly over the reciprocal cell; the lattice puts a share of them around
+    its points, with the scatter that the refinement found. The likelihood ratio is integrated
+    over orientations and cells by Laplace's method (the normal matrix gives the volume of those
+    that fit), and charged for the three widths that were fitted too. The odds of spots that are
+    random exceed K with a probability of at most 1 / K, whatever the number of spots.
+
+    Source: MacKay (2003), Information Theory, Inference, and Learning Algorithms, chapter 28.
     """
-    size = np.linalg.norm(spots.q, axis=1)
-    reach = reach_invang(spots.q, target.primitive_volume_ang3)
-    share = float(share_of_space(reach, target.primitive_volume_ang3).mean())
-    turn = float(np.median(reach / size))
-    orientations = 8.0 * np.pi**2 / len(target.rotations) / (4.19 * turn**3)
-    tail = float(betainc(n_indexed, len(size) - n_indexed + 1.0, share)) if n_indexed else 1.0
-    return float(min(orientations, 1e15)) * SHAPES_TRIED * tail
+    n, n_spots = len(refined.spots), len(spots.s1)
+    if n < 3:
+        return -np.inf
+    share = n / (n_spots + 1.0)
+    chi_square = np.sum((refined.residuals / refined.sigmas) ** 2, axis=1)
+    log_density = (
+        -0.5 * chi_square - np.sum(np.log(refined.sigmas), axis=1) - 1.5 * np.log(2 * np.pi)
+    )
+    crowding = share * np.exp(log_density) / target.primitive_volume_ang3
+    fit = np.sum(np.log(1.0 - share + crowding)) + (n_spots - n) * np.log(1.0 - share)
+    return float(fit + _log_prior(refined, target, cell_sigma) - 1.5 * np.log(n) - 2.0)
+
+
+def _log_prior(refined: Refined, target: TargetLattice, cell_sigma: float) -> float:
+    """Return the logarithm of the prior probability of the orientations and cells that fit."""
+    strain = strain_from(target, refined.a_matrix)
+    volume = 0.5 * len(refined.normal) * np.log(2.0 * np.pi)
+    volume -= 0.5 * np.linalg.slogdet(refined.normal)[1]
+    orientation = np.log(len(target.rotations) / (8.0 * np.pi**2))
+    cell = -0.5 * np.sum((strain / cell_sigma) ** 2)
+    cell -= 0.5 * len(strain) * np.log(2.0 * np.pi * cell_sigma**2)
+    return float(volume + orientation + cell)
 
 
 def refusal(
     refined: Refined, spots: ShotSpots, target: TargetLattice, settings: IndexSettings
 ) -> str:
     """Return why the lattice is not accepted; empty if it is."""
-    n_indexed, n_spots = len(refined.spots), len(spots.s1)
+    n_indexed = len(refined.spots)
+    explains = f"best lattice explains {n_indexed} of {len(spots.s1)} spots"
     if n_indexed < settings.min_spots:
-        return f"best lattice explains {n_indexed} of {n_spots} spots, {settings.min_spots} needed"
-    chance = random_lattices(spots, n_indexed, target)
-    if chance > settings.max_chance:
-        return (
-            f"best lattice explains {n_indexed} of {n_spots} spots: "
-            f"{chance:.2g} random ones would do as well"
-        )
+        return f"{explains}, {settings.min_spots} needed"
+    odds = log_odds(refined, spots, target, settings.cell_sigma)
+    if odds < -np.log(settings.max_chance):
+        return f"{explains}: odds against chance {np.exp(min(odds, 99.0)):.2g}"
     length, angle = target.deviation(refined.a_matrix)
     if length > settings.max_length_deviation:
         return f"cell length deviates {100 * length:.1f} % from the target"
@@ -53,3 +70,20 @@ def refusal(
     if rmsd_px > settings.max_rmsd_px:
         return f"spots lie {rmsd_px:.1f} px rms from where the best lattice predicts them"
     return ""
+
+
+def another_crystal(refined: Refined, found: list[Refined], target: TargetLattice) -> bool:
+    """Return whether a further lattice is a crystal of its own, like those already found.
+
+    What a lattice leaves unexplained is not spread by chance but along its own rows (split or
+    misfitted spots), and can mimic a lattice: one with another cell, or almost the same
+    orientation.
+    """
+    if not found:
+        return True
+    lengths = np.linalg.norm(np.linalg.inv(refined.a_matrix), axis=1)
+    first = np.linalg.norm(np.linalg.inv(found[0].a_matrix), axis=1)
+    return bool(np.all(np.abs(lengths / first - 1.0) < CELL_OF_ONE_SHOT)) and all(
+        target.misorientation_deg(refined.a_matrix, other.a_matrix) > SPLIT_CRYSTAL_DEG
+        for other in found
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.index.judge import refusal
+from xfel_apps.index.judge import another_crystal, log_odds, refusal
 from xfel_apps.index.refine import Refined, ShotSpots, nearest_points, refine
 from xfel_apps.index.search import reach_invang, search
 from xfel_apps.index.settings import IndexSettings
@@ -13,12 +13,12 @@ from xfel_apps.index.target import TargetLattice
 
 Array = NDArray[np.float64]
 
-N_REFINED = 2
+N_REFINED = 4
 """Orientations of one search that are refined and judged."""
 SUBSET = 0.6
 """Share of the spots in a random subset."""
-SAME_LATTICE_DEG = 0.5
-"""A second lattice nearer to the first than this is a part of the same crystal."""
+WORTH_REFINING = 0.6
+"""Share of the best orientation's score that others must have to be refined too."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,11 @@ def index_spots(
             break
         n_tries = 0 if found else settings.tries
         best, reason = _one_lattice(spots.take(left), target, settings, (seed, n_tries))
-        if best is None or _known(best, found, target):
+        if best is None or not another_crystal(best, found, target):
             break
         found.append(replace(_canonical(best, target), spots=left[best.spots]))
         left = left[_unexplained(spots.take(left), best, target)]
     return Indexed(tuple(found), "" if found else reason)
-
-
-def _known(best: Refined, found: list[Refined], target: TargetLattice) -> bool:
-    return any(
-        target.misorientation_deg(best.a_matrix, other.a_matrix) < SAME_LATTICE_DEG
-        for other in found
-    )
 
 
 def _one_lattice(
@@ -98,14 +91,17 @@ def _attempt(
 ) -> tuple[Refined | None, str]:
     """Return the best accepted lattice of a search with some of the spots, judged with all."""
     found = search(spots.q[rows], target)
+    best: tuple[float, Refined] | None = None
     reason = ""
-    for primitive in found.a_matrices[:N_REFINED]:
+    promising = found.scores[:N_REFINED] >= WORTH_REFINING * found.scores[0]
+    for primitive in found.a_matrices[:N_REFINED][promising]:
         refined = refine(spots, target.conventional(primitive), target, settings.cell_sigma)
         said = refusal(refined, spots, target, settings)
-        if not said:
-            return refined, ""
         reason = reason or said
-    return None, reason
+        odds = log_odds(refined, spots, target, settings.cell_sigma)
+        if not said and (best is None or odds > best[0]):
+            best = odds, refined
+    return best[1] if best else None, reason
 
 
 def _canonical(refined: Refined, target: TargetLattice) -> Refined:

@@ -21,7 +21,12 @@ from xfel_apps.index.target import TargetLattice
 
 Array = NDArray[np.float64]
 
-ROUNDS = 8
+FIRST_SPOTS = 20
+"""Spots of lowest resolution that refinement begins with: a wrong cell hurts them least."""
+GROWTH = 1.25
+"""Factor by which the resolution limit of the spots grows from round to round."""
+LAST_ROUNDS = 4
+"""Rounds with all spots, their scatter estimated and outliers rejected."""
 OUTLIER_SIGMAS = 4.0
 PRIOR_SPOTS = 4.0
 """How many spots the expected position error counts for when it is estimated."""
@@ -64,16 +69,18 @@ class Refined:
     spots : (m,) rows of the spots on it
     hkl : (m, 3) their indices
     residuals : (m, 3) lattice point minus spot: along s1 and twice across it [1/Angstrom]
+    sigmas : (m, 3) their standard deviations as the fit found them [1/Angstrom]
+    normal : normal matrix of turns [rad] and strains: the inverse of their covariance
     mosaic : widths of its reflections
-    position_sigma_invang : scatter of spot positions on top of the centroids' variances
     """
 
     a_matrix: Array
     spots: NDArray[np.intp]
     hkl: NDArray[np.int64]
     residuals: Array
+    sigmas: Array
+    normal: Array
     mosaic: MosaicModel
-    position_sigma_invang: float
 
 
 @dataclass(frozen=True)
@@ -101,23 +108,37 @@ def refine(spots: ShotSpots, a_matrix: Array, target: TargetLattice, cell_sigma:
     cell_sigma : relative standard deviation of the restraint
     """
     frames = spot_frames(spots.s1)
-    start = MosaicModel(0.0, 2.0 * PRIOR_WIDTH_INVANG)
-    widths = _Widths(spots.pixel_invang, start)
-    for number in range(ROUNDS):
-        rows, hkl = on_lattice(spots, a_matrix, target, 1.6 if number < 2 else 1.2)
-        residuals = _residuals(spots, frames, a_matrix, rows, hkl)
-        sigmas = widths.sigmas(spots.take(rows))
-        if number >= 3:
-            kept = np.all(np.abs(residuals) < OUTLIER_SIGMAS * sigmas, axis=1)
-            rows, hkl, residuals, sigmas = rows[kept], hkl[kept], residuals[kept], sigmas[kept]
-        free_cell = number > 0
-        a_matrix = _step(
-            frames[rows], hkl, residuals, sigmas, a_matrix, target, cell_sigma if free_cell else 0.0
-        )
-        residuals = _residuals(spots, frames, a_matrix, rows, hkl)
-        if number > 0:
-            widths = _estimate(residuals, spots.take(rows), spots.pixel_invang)
-    return Refined(a_matrix, rows, hkl, residuals, widths.mosaic, widths.position)
+    size = np.linalg.norm(spots.q, axis=1)
+    widths = _Widths(spots.pixel_invang, MosaicModel(0.0, 2.0 * PRIOR_WIDTH_INVANG))
+    for limit in growing_limits(size):
+        rows, hkl = on_lattice(spots, a_matrix, target, 2.0, limit)
+        fit = _Fit(spots, frames, rows, hkl)
+        a_matrix = fit.step(a_matrix, widths, target, cell_sigma)
+    for number in range(LAST_ROUNDS):
+        rows, hkl = on_lattice(spots, a_matrix, target, 1.3)
+        fit = _Fit(spots, frames, rows, hkl)
+        if number > 1:
+            fit = fit.without_outliers(a_matrix, widths)
+        a_matrix = fit.step(a_matrix, widths, target, cell_sigma)
+        widths = fit.widths(a_matrix)
+    return Refined(
+        a_matrix,
+        fit.rows,
+        fit.hkl,
+        fit.residuals(a_matrix),
+        widths.sigmas(spots.take(fit.rows)),
+        fit.normal(a_matrix, widths, target, cell_sigma)[0],
+        widths.mosaic,
+    )
+
+
+def growing_limits(size: Array) -> list[float]:
+    """Return limits of |q| that begin with a few spots and grow to all of them [1/Angstrom]."""
+    largest = float(size.max())
+    limits = [float(np.sort(size)[min(FIRST_SPOTS, len(size)) - 1])]
+    while limits[-1] < largest:
+        limits.append(min(GROWTH * limits[-1], largest))
+    return limits
 
 
 def spot_frames(s1: Array) -> Array:
@@ -130,7 +151,11 @@ def spot_frames(s1: Array) -> Array:
 
 
 def on_lattice(
-    spots: ShotSpots, a_matrix: Array, target: TargetLattice, loose: float
+    spots: ShotSpots,
+    a_matrix: Array,
+    target: TargetLattice,
+    loose: float,
+    limit_invang: float = np.inf,
 ) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
     """Return the rows of spots near a lattice point, and the indices of those points.
 
@@ -140,9 +165,12 @@ def on_lattice(
     hkl = nearest_points(q, a_matrix, target)
     distance = np.linalg.norm(q - hkl @ a_matrix.T, axis=1)
     reach = reach_invang(q, target.primitive_volume_ang3, loose)
-    rows = np.flatnonzero((distance < reach) & np.any(hkl != 0, axis=1))
+    near = (distance < reach) & np.any(hkl != 0, axis=1)
+    near &= np.linalg.norm(q, axis=1) <= limit_invang
+    rows = np.flatnonzero(near)
     rows = rows[np.argsort(distance[rows], kind="stable")]
-    _, first = np.unique(hkl[rows], axis=0, return_index=True)
+    h, k, l = hkl[rows].T  # noqa: E741 - Miller indices
+    _, first = np.unique((h << 40) + (k << 20) + l, return_index=True)
     rows = np.sort(rows[first])
     return rows, hkl[rows]
 
@@ -154,46 +182,77 @@ def nearest_points(q: Array, a_matrix: Array, target: TargetLattice) -> NDArray[
     return np.asarray(np.rint(h @ np.linalg.inv(primitive).T), dtype=np.int64)
 
 
-def _residuals(
-    spots: ShotSpots, frames: Array, a_matrix: Array, rows: NDArray[np.intp], hkl: NDArray[np.int64]
-) -> Array:
-    return np.asarray(np.einsum("nij,nj->ni", frames[rows], hkl @ a_matrix.T - spots.q[rows]))
+@dataclass(frozen=True)
+class _Fit:
+    """Spots assigned to lattice points, and what follows from them."""
+
+    spots: ShotSpots
+    frames: Array
+    rows: NDArray[np.intp]
+    hkl: NDArray[np.int64]
+
+    def residuals(self, a_matrix: Array) -> Array:
+        """Return (n, 3) lattice point minus spot, along s1 and twice across it [1/Angstrom]."""
+        off = self.hkl @ a_matrix.T - self.spots.q[self.rows]
+        return np.asarray((self.frames[self.rows] @ off[:, :, None])[:, :, 0])
+
+    def widths(self, a_matrix: Array) -> _Widths:
+        """Return how far the residuals scatter."""
+        return _estimate(self.residuals(a_matrix), self.spots.take(self.rows))
+
+    def without_outliers(self, a_matrix: Array, widths: _Widths) -> "_Fit":
+        """Return the fit without the spots that lie too far off for the widths."""
+        sigmas = widths.sigmas(self.spots.take(self.rows))
+        kept = np.all(np.abs(self.residuals(a_matrix)) < OUTLIER_SIGMAS * sigmas, axis=1)
+        return _Fit(self.spots, self.frames, self.rows[kept], self.hkl[kept])
+
+    def step(
+        self, a_matrix: Array, widths: _Widths, target: TargetLattice, cell_sigma: float
+    ) -> Array:
+        """Return A after one weighted least-squares step."""
+        normal, right = self.normal(a_matrix, widths, target, cell_sigma)
+        return moved(a_matrix, np.asarray(np.linalg.solve(normal, right)), target.strains)
+
+    def normal(
+        self, a_matrix: Array, widths: _Widths, target: TargetLattice, cell_sigma: float
+    ) -> tuple[Array, Array]:
+        """Return the normal equations, matrix and right side, of turns [rad] and strains."""
+        residuals = self.residuals(a_matrix)
+        sigmas = widths.sigmas(self.spots.take(self.rows))
+        weight = (_robust(residuals, sigmas) / sigmas**2).ravel()
+        jacobian = self._jacobian(a_matrix, target.strains)
+        normal = jacobian.T @ (weight[:, None] * jacobian)
+        right = -jacobian.T @ (weight * residuals.ravel())
+        turns, strains = np.arange(3), np.arange(3, 3 + len(target.strains))
+        normal[turns, turns] += 1e-9 * normal[:3, :3].trace() + 1.0
+        normal[strains, strains] += 1.0 / cell_sigma**2
+        right[strains] -= strain_from(target, a_matrix) / cell_sigma**2
+        return normal, right
+
+    def _jacobian(self, a_matrix: Array, strains: Array) -> Array:
+        """Return (3 n, 3 + n_strains) derivatives of the residuals by turns [rad] and strains."""
+        frames = self.frames[self.rows]
+        turning = -frames @ cross_matrices(self.hkl @ a_matrix.T)
+        moves = 0.5 * a_matrix @ np.linalg.inv(a_matrix.T @ a_matrix) @ strains
+        straining = frames @ np.einsum("sij,nj->nis", moves, self.hkl)
+        return np.concatenate([turning, straining], axis=2).reshape(-1, 3 + len(strains))
 
 
-def _step(
-    frames: Array,
-    hkl: NDArray[np.int64],
-    residuals: Array,
-    sigmas: Array,
-    a_matrix: Array,
-    target: TargetLattice,
-    cell_sigma: float,
-) -> Array:
-    """Return A after one weighted least-squares step; cell_sigma 0 keeps the cell."""
+def strain_from(target: TargetLattice, a_matrix: Array) -> Array:
+    """Return the strain (n_free,) of a lattice from the target's cell."""
     metric = a_matrix.T @ a_matrix
     real = np.linalg.inv(metric)
-    strains = target.strains if cell_sigma > 0 else target.strains[:0]
-    points = hkl @ a_matrix.T
-    turning = -np.einsum("nij,njk->nik", frames, cross_matrices(points))
-    moves = 0.5 * np.einsum("ij,jk,skl->sil", a_matrix, real, strains)
-    straining = np.einsum("nij,sjk,nk->nis", frames, moves, hkl, optimize=True)
-    jacobian = np.concatenate([turning, straining], axis=2).reshape(-1, 3 + len(strains))
-    weight = (_robust(residuals, sigmas) / sigmas**2).ravel()
-    normal = jacobian.T @ (weight[:, None] * jacobian)
-    right = -jacobian.T @ (weight * residuals.ravel())
-    normal[np.arange(3), np.arange(3)] += 1e-9 * normal[:3, :3].trace() + 1e-12
-    if cell_sigma > 0:
-        at = 0.25 * np.einsum("sij,jk,kl,li->s", strains, real, metric - target.metric, real)
-        free = np.arange(3, 3 + len(strains))
-        normal[free, free] += 1.0 / cell_sigma**2
-        right[free] -= at / cell_sigma**2
-    x = np.linalg.solve(normal, right)
-    angle = float(np.linalg.norm(x[:3]))
+    change = real @ (metric - target.metric) @ real
+    return np.asarray(0.25 * np.einsum("sij,ji->s", target.strains, change))
+
+
+def moved(a_matrix: Array, step: Array, strains: Array) -> Array:
+    """Return A turned by a rotation vector, step[:3] [rad], and strained by step[3:]."""
+    metric = a_matrix.T @ a_matrix + np.einsum("s,sij->ij", step[3:], strains)
+    angle = float(np.linalg.norm(step[:3]))
     if angle > 0:
-        a_matrix = rotate(x[None, :3] / angle, np.array([angle]))[0] @ a_matrix
-    if cell_sigma > 0:
-        a_matrix = strained(a_matrix, metric + np.einsum("s,sij->ij", x[3:], strains))
-    return a_matrix
+        a_matrix = rotate(step[None, :3] / angle, np.array([angle]))[0] @ a_matrix
+    return strained(a_matrix, metric)
 
 
 def _robust(residuals: Array, sigmas: Array) -> Array:
@@ -209,10 +268,10 @@ def strained(a_matrix: Array, metric: Array) -> Array:
     return np.asarray(a_matrix @ np.linalg.inv(old).T @ new.T)
 
 
-def _estimate(residuals: Array, spots: ShotSpots, pixel_invang: float) -> _Widths:
+def _estimate(residuals: Array, spots: ShotSpots) -> _Widths:
     """Return how far the residuals scatter, with a prior that matters for a few spots only."""
     squares = np.sum(residuals[:, 1:] ** 2, axis=1) / 2.0 - spots.sigma**2
-    prior = (0.3 * pixel_invang) ** 2
+    prior = (0.3 * spots.pixel_invang) ** 2
     mean = (np.sum(squares) + PRIOR_SPOTS * prior) / (len(squares) + PRIOR_SPOTS)
-    position = float(np.sqrt(max(mean, (0.1 * pixel_invang) ** 2)))
+    position = float(np.sqrt(max(mean, (0.1 * spots.pixel_invang) ** 2)))
     return _Widths(position, fit_mosaic(residuals[:, 0], np.linalg.norm(spots.q, axis=1)))

@@ -45,7 +45,7 @@ class IndexSettings(Section):
     max_rmsd_px: float = Field(default=3.0, gt=0.0)
     """Largest rms distance of predicted from found spots [pixel]."""
     max_chance: float = Field(default=1e-4, gt=0.0, lt=1.0)
-    """Largest number of random lattices a shot that would explain as many of its spots."""
+    """Largest probability that spots spread by chance fit a lattice as well as the best one."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
