@@ -51,6 +51,7 @@ def write_nxmx(path: Path, frames: np.ndarray, **items: Any) -> Path:
         file[f"{det}/module/data_size"] = [n_slow, n_fast]
         file["entry/instrument/beam/incident_wavelength"] = 1.3
         file["entry/data/data"] = frames
+        file["entry/definition"] = "NXmx"
         for key, value in items.items():
             name = "entry/" + key.replace("__", "/")
             if name in file:

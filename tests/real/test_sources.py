@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import re
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,12 @@ import h5py
 import numpy as np
 import pytest
 
+from xfel_apps.geometry import Beam
+from xfel_apps.geometry.stills import q_of_spots, resolution_ang
 from xfel_apps.sources import FrameCache, expand, open_raw
+from xfel_apps.sources.geom import parse_geom
+from xfel_apps.sources.geom_detector import GeomLayout
+from xfel_apps.units import wavelength_from_energy
 
 
 def test_nanobragg_geometry_is_that_of_its_truth(data_dir: Path) -> None:
@@ -119,3 +125,46 @@ def test_a_folder_of_stills_is_a_run(data_dir: Path) -> None:
     shapes = {cache.pixels(file, 0).shape for file in files}
     cache.close()
     assert shapes == {(5920, 388)}
+
+
+def stream_geometry(text: str) -> GeomLayout:
+    geom = text[text.index("Begin geometry") : text.index("----- End geometry")]
+    return GeomLayout(parse_geom(geom.partition("\n")[2], "test.stream"))
+
+
+def test_crystfel_geometry_gives_the_resolutions_that_crystfel_printed(data_dir: Path) -> None:
+    text = (data_dir / "crystfel_stream" / "test.stream").read_text()
+    layout = stream_geometry(text)
+    names = [panel.name for panel in layout.panels]
+    errors = []
+    for chunk in text.split("Begin chunk")[1:]:
+        energy, clen = (
+            float(re.search(rf"{key} = (-?[\d.]+)", chunk)[1])
+            for key in ("photon_energy_eV", "detector0-EncoderValue")
+        )
+        detector = layout.detector(clen * 1e-3, energy, (0.0, 0.0), np.dtype("f4"))
+        table = re.search(r"Panel\n(.*?)\nEnd of peak list", chunk, re.DOTALL)[1]
+        rows = [line.split() for line in table.splitlines()]
+        panel = np.array([names.index(row[4]) for row in rows])
+        fast, slow, inverse_d = np.array([row[:3] for row in rows], float).T
+        start = detector.slab_starts[panel]
+        beam = Beam(wavelength_from_energy(energy))
+        q = q_of_spots(detector, beam, panel, fast - start[:, 0], slow - start[:, 1])
+        errors += list(1.0 / resolution_ang(q) - inverse_d / 10.0)
+    assert len(errors) == 2172
+    # 1/d is printed to 0.01/nm: rounding alone has a deviation of 0.00029 1/Angstrom.
+    assert abs(np.mean(errors)) < 2e-5
+    assert np.std(errors) < 3.3e-4
+    assert np.abs(errors).max() < 1e-3
+
+
+def test_crystfel_geometry_and_nxmx_agree_on_one_file(data_dir: Path) -> None:
+    folder = data_dir / "nanobragg_lysozyme"
+    path = folder / "lyso130.h5"
+    geom, nxmx = open_raw(path, folder / "peers" / "lyso.geom"), open_raw(path)
+    assert geom.n_frames == nxmx.n_frames
+    assert geom.beam(3).wavelength_ang == pytest.approx(nxmx.beam(3).wavelength_ang, rel=1e-9)
+    np.testing.assert_array_equal(geom.pixels(3), nxmx.pixels(3))
+    for field in ("origin_mm", "fast", "slow", "pixel_mm"):
+        ours, theirs = (getattr(raw.detector(3).panels[0], field) for raw in (geom, nxmx))
+        assert ours == pytest.approx(theirs, abs=1e-9)

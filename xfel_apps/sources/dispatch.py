@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 from xfel_apps.errors import GeometryError, SourceError
-from xfel_apps.sources import imgcif, minicbf, nxmx
+from xfel_apps.sources import crystfel, imgcif, minicbf, nxmx
 from xfel_apps.sources.hdf5 import is_hdf5
 from xfel_apps.sources.raw import RawFile
 
@@ -19,7 +19,7 @@ class Format(Protocol):
         """Return the file, open for reading."""
 
 
-FORMATS: tuple[Format, ...] = (nxmx, minicbf, imgcif)
+FORMATS: tuple[Format, ...] = (nxmx, crystfel, minicbf, imgcif)
 
 
 def open_raw(path: Path, geometry: Path | None = None) -> RawFile:
@@ -36,10 +36,13 @@ def open_raw(path: Path, geometry: Path | None = None) -> RawFile:
     for module in FORMATS:
         if module.understands(path, geometry):
             return module.open_file(path, geometry)
-    if path.suffix in (".cxi", ".h5", ".hdf5", ".nxs"):
-        raise GeometryError(
-            f"{path}: no NXmx geometry inside; give the CrystFEL .geom file that goes with it"
-        )
+    if is_hdf5(path):
+        if geometry is None:
+            raise GeometryError(
+                f"{path}: no NXmx geometry inside; give the CrystFEL .geom file that goes with it"
+            )
+        names = ", ".join(crystfel.expected(geometry))
+        raise GeometryError(f"{path}: not the data that {geometry} describes ({names})")
     raise SourceError(
         f"{path}: not an image this software reads (NXmx or CXI HDF5, imgCIF or miniCBF)"
     )

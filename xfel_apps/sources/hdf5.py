@@ -103,7 +103,7 @@ class FrameStack:
         self.blocks = _blocks(found, self.frame_shape, n_expected)
         self.n_frames = self.blocks[-1].start + self.blocks[-1].count
         self._starts = np.array([block.start for block in self.blocks])
-        self._missing = _missing_sources(file, path, names) if len(names) == 1 else []
+        self._missing = missing_sources(file, path, names) if len(names) == 1 else []
 
     def block(self, frame: int) -> Block:
         """Return the block that holds a frame."""
@@ -199,7 +199,7 @@ def _blocks(
     return blocks
 
 
-def _missing_sources(
+def missing_sources(
     file: h5py.File, path: Path, names: Sequence[str]
 ) -> list[tuple[int, int, str]]:
     """Return (first frame, end, problem) of the missing files of a virtual dataset.

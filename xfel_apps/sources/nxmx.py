@@ -13,7 +13,7 @@ from xfel_apps.sources.axes import text
 from xfel_apps.sources.hdf5 import FrameStack, is_hdf5, open_hdf5, reading
 from xfel_apps.sources.nxmx_beam import read_wavelengths
 from xfel_apps.sources.nxmx_detector import DetectorReader
-from xfel_apps.sources.nxmx_scalars import read_scalars
+from xfel_apps.sources.scalars import read_scalars
 
 
 def find_class(group: h5py.Group, name: str) -> list[h5py.Group]:

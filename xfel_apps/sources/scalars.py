@@ -1,4 +1,4 @@
-"""Per-shot scalars of an NXmx file: every array of one number a frame."""
+"""Per-shot scalars of an HDF5 file: every array of one number a frame."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from xfel_apps.sources.axes import text
 from xfel_apps.sources.convert import ENERGIES_MJ
 
-RENAMED = {"timestamp": "timestamp_s", "pulse_energy": "pulse_energy_mj"}
-"""Names of NeXus -> names inside the package."""
+RENAMED = {
+    "timestamp": "timestamp_s",
+    "machineTime": "timestamp_s",
+    "pulse_energy": "pulse_energy_mj",
+}
+"""Names of NeXus and of Cheetah (LCLS) -> names inside the package."""
 
 NOT_SCALARS = ("incident_wavelength", "incident_energy", "data")
 
