@@ -63,7 +63,7 @@ def test_brightest_pixels_lie_at_miller_indices_of_the_crystal(tilted):
                 slow + 0.5,
             )
             h = q @ np.linalg.inv(truth.a_matrices[0]).T
-            blocks = np.array(tilted.settings.crystal.block_cells)
+            blocks = tilted.settings.crystal.block_ang / truth.cell[:3]
             assert np.all(np.abs(h - np.rint(h)) * blocks < 3.0)
             assert np.all(np.abs(np.rint(h)).sum(axis=1) > 0)
 

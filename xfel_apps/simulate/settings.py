@@ -36,8 +36,8 @@ class CrystalSettings(Section):
     """Edge of a crystal as large as a cube [um]."""
     size_spread: NotNegative = 0.7
     """Standard deviation of the logarithm of the scattering power from crystal to crystal."""
-    block_cells: tuple[Positive, Positive, Positive] = (20.0, 20.0, 40.0)
-    """Cells of a coherent block along a, b and c."""
+    block_ang: Positive = 1550.0
+    """Edge of a coherent block, along a, b and c [Angstrom]."""
     mosaicity_deg: NotNegative = 0.05
     """Full width at half height of the angles by which mosaic domains are turned [degrees]."""
     domains: Count = 10

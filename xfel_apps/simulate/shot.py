@@ -169,7 +169,10 @@ def _add_spots(photons: Array, experiment: Experiment, a_matrices: Array, truth:
     detector, settings = experiment.detector, experiment.settings
     pixels = Rectangles(detector.origins_mm, detector.axes, detector.sizes)
     crystal = MosaicCrystal(
-        a_matrices, settings.crystal.block_cells, experiment.intensities, settings.shape
+        a_matrices,
+        block_cells(settings.crystal, experiment.factors.cell),
+        experiment.intensities,
+        settings.shape,
     )
     spots = forward(pixels, crystal, illumination(experiment, truth))
     for panel, part in zip(detector.panels, pixels.split(spots), strict=True):
@@ -192,9 +195,19 @@ def illumination(experiment: Experiment, truth: ShotTruth) -> Illumination:
     )
 
 
+def block_cells(crystal: CrystalSettings, cell: gemmi.UnitCell) -> tuple[float, float, float]:
+    """Return how many cells long a coherent block is along a, b and c; at least one.
+
+    >>> block_cells(CrystalSettings(block_ang=1000), gemmi.UnitCell(50, 40, 2000, 90, 90, 90))
+    (20.0, 25.0, 1.0)
+    """
+    a, b, c = (max(1.0, crystal.block_ang / length) for length in (cell.a, cell.b, cell.c))
+    return a, b, c
+
+
 def n_blocks(crystal: CrystalSettings, cell: gemmi.UnitCell) -> float:
     """Return how many coherent blocks a crystal of average size has."""
-    block_ang3 = float(np.prod(crystal.block_cells)) * cell.volume
+    block_ang3 = float(np.prod(block_cells(crystal, cell))) * cell.volume
     return float((crystal.size_um * 1e4) ** 3 / block_ang3)
 
 
