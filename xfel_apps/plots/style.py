@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from xfel_apps.errors import ContainerError
 
@@ -98,3 +99,15 @@ def save_png(picture: Figure, path: Path, dpi: int) -> None:
         picture.savefig(path, format="png", dpi=dpi, metadata={"Software": "xfelflow"})
     except OSError as err:
         raise ContainerError(f"{path}: cannot write ({err})") from err
+
+
+@styled
+def photo_uri(picture: Figure, dpi: int) -> str:
+    """Return a figure with a grey picture as a `data:` address of a PNG of 96 colours."""
+    buffer, small = io.BytesIO(), io.BytesIO()
+    picture.savefig(buffer, format="png", dpi=dpi)
+    with Image.open(buffer) as image:
+        image.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(
+            small, "png", optimize=True
+        )
+    return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()

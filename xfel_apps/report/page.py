@@ -1,0 +1,229 @@
+"""The page: figures and tables of a trial put into the template."""
+
+import datetime
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from xfel_apps import __version__
+from xfel_apps.containers.manifest import write_text
+from xfel_apps.containers.outcome import Outcome
+from xfel_apps.containers.spots import SPOTS
+from xfel_apps.plots.style import photo_uri, svg_uri
+from xfel_apps.report import histograms, merging, orientation, powder, tables, weather
+from xfel_apps.report.pictures import pictures
+from xfel_apps.report.tables import counts, percent
+from xfel_apps.report.trial import MergedData, Trial
+
+PACKAGES = ("numpy", "h5py", "gemmi", "mpi4py", "pandas", "scipy", "hdf5plugin")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of the page: `data:` address, what it shows, and how wide it may be."""
+
+    uri: str
+    caption: str
+    wide: bool = False
+
+
+def write_report(trial: Path, out: Path | None = None) -> Path:
+    """Write the page on a trial and return where it is.
+
+    Parameters
+    ----------
+    trial : folder of the trial (or of one run)
+    out : page to write; default: `report.html` in the trial's folder
+    """
+    path = out or trial / "report.html"
+    opened = Trial.open(trial)
+    try:
+        text = render(opened)
+    finally:
+        opened.close()
+    write_text(path, text)
+    return path
+
+
+def render(trial: Trial) -> str:
+    """Return the page as HTML with nothing outside it."""
+    source = resources.files("xfel_apps.report").joinpath("report.html.j2").read_text()
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(source).render(
+        trial=trial,
+        title=trial.folder.resolve().name,
+        folder=trial.folder.resolve(),
+        written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        headlines=headlines(trial),
+        runs=tables.run_table(trial),
+        hit_drawings=hit_drawings(trial),
+        crystal_drawings=crystal_drawings(trial),
+        shots=pictures(trial),
+        powders=powders(trial),
+        merged=[merged_section(item) for item in trial.merged],
+        dominating=tables.dominating(trial),
+        times=tables.time_table(trial),
+        rates=tables.rate_table(trial),
+        weather=weather_drawing(trial),
+        reasons=tables.reason_table(trial),
+        settings=settings_used(trial),
+        versions=versions(trial),
+    )
+
+
+def headlines(trial: Trial) -> list[tuple[str, str]]:
+    """Return the few numbers that sum the trial up: (number, what it is)."""
+    found = counts(trial.outcomes["outcome"])
+    hits = sum(found[item] for item in tables.HITS)
+    indexed = found[Outcome.INDEXED] + found[Outcome.INTEGRATED]
+    result = [
+        (f"{len(trial.outcomes):,}", "shots"),
+        (percent(hits, hits + found[Outcome.MISS]), "hits"),
+        (percent(indexed, hits), "of hits indexed"),
+        (f"{len(trial.crystals):,}", "lattices"),
+    ]
+    if len(trial.crystals) and "n_reflections" in trial.crystals:
+        result.append((f"{int(trial.crystals['n_reflections'].sum()):,}", "reflections"))
+    if trial.merged:
+        overall = trial.merged[0].content["statistics"]["overall"]
+        result.append((f"{overall['d_min_ang']:.2f} Å", "merged to"))
+        result.append((f"{overall['completeness']:.1%}".replace("%", " %"), "complete"))
+        if overall["cc_half"] is not None:
+            result.append((f"{overall['cc_half']:.3f}", "CC½"))
+    return result
+
+
+def hit_drawings(trial: Trial) -> list[Drawing]:
+    """Return the histograms of spots and of their resolution."""
+    shots = trial.shots(SPOTS)
+    if not len(shots):
+        return []
+    looked_at = shots[shots["final"] != Outcome.FAILED]
+    indexed = looked_at["final"].isin([Outcome.INDEXED, Outcome.INTEGRATED])
+    limits = {
+        "outermost spots of hits": looked_at.loc[_is_hit(looked_at), "d_min_ang"].to_numpy(float)
+    }
+    if indexed.any() and len(trial.crystals):
+        limits["limit of lattices"] = trial.crystals["d_min_ang"].to_numpy(float)
+    return [
+        Drawing(
+            svg_uri(histograms.spots_per_shot(looked_at)),
+            "Spots found a shot, by what became of the shot.",
+        ),
+        Drawing(
+            svg_uri(histograms.resolution(limits)),
+            "Resolution of hits (outermost believable spots) and of lattices.",
+        ),
+    ]
+
+
+def _is_hit(shots: Any) -> Any:
+    return shots["final"].isin([str(item) for item in tables.HITS])
+
+
+def crystal_drawings(trial: Trial) -> list[Drawing]:
+    """Return the figures on lattices: cell, orientation, lattices a shot, mosaicity."""
+    crystals = trial.crystals
+    if not len(crystals):
+        return []
+    space_group = str(crystals["space_group"].mode()[0])
+    fixed = histograms.fixed_by_symmetry(space_group)
+    per_shot = crystals.groupby(["run", "event"]).size().to_numpy()
+    other = int((crystals["space_group"] != space_group).sum())
+    note = f"; {other} lattices of other space groups are among them" if other else ""
+    return [
+        Drawing(
+            svg_uri(histograms.cell(crystals, fixed)),
+            f"Cell in {space_group}; line: median; sd: half the width of the central 68 %. "
+            f"Parameters that symmetry fixes are not drawn{note}.",
+            wide=fixed.count(False) > 2,
+        ),
+        _orientation(trial, space_group),
+        Drawing(svg_uri(histograms.whole_numbers(per_shot, "lattices a shot")), "Lattices a shot."),
+        Drawing(
+            svg_uri(
+                histograms.simple(
+                    crystals["mosaicity_deg"].to_numpy(float), "mosaic spread, full width [°]"
+                )
+            ),
+            "Mosaic spread of each lattice.",
+        ),
+    ]
+
+
+def _orientation(trial: Trial, space_group: str) -> Drawing:
+    crystals = trial.crystals
+    same = crystals[crystals["space_group"] == space_group]
+    matrices = same[[f"a_matrix_{i}" for i in range(9)]].to_numpy(float).reshape(-1, 3, 3)
+    cell = np.median(same[[f"cell_{i}" for i in range(6)]].to_numpy(float), axis=0)
+    beam = np.array(trial.runs[0].events.manifest.extra["beams"][0]["direction"], dtype=float)
+    found = orientation.coverage(matrices, cell, space_group, beam)
+    return Drawing(
+        svg_uri(orientation.draw(found)),
+        "Direction of the beam in the crystals’ frame, equal-area map, c* up. Blue: one of each "
+        f"crystal’s equivalents in Laue group {found.laue}; grey: all of them. "
+        f"{100 * found.covered:.0f} % of {orientation.CELL_DEG:.0f}° cells on the sphere hold one.",
+    )
+
+
+def powders(trial: Trial) -> list[Drawing]:
+    """Return the powder patterns of each run that has them."""
+    result = []
+    for run in trial.runs:
+        patterns = powder.read_powder(run)
+        if patterns:
+            uri = photo_uri(powder.draw(run, patterns), dpi=120)
+            result.append(Drawing(uri, f"Powder patterns of run {run.name}.", wide=True))
+    return result
+
+
+def merged_section(item: MergedData) -> dict[str, Any]:
+    """Return what the page says of one merged dataset."""
+    statistics = item.content["statistics"]
+    return {
+        "name": item.name,
+        "content": item.content,
+        "table": merging.shell_table(statistics),
+        "curves": Drawing(svg_uri(merging.curves(statistics)), "Statistics by resolution.", True),
+    }
+
+
+def weather_drawing(trial: Trial) -> Drawing | None:
+    """Return the weather plot of all stages that work shot by shot."""
+    if not len(trial.times):
+        return None
+    return Drawing(
+        photo_uri(weather.draw(trial.times), dpi=130),
+        "Weather: each line is a shot on its rank, coloured by stage. White is time without a "
+        "shot: waiting, starting up or shut down; long lines are slow shots.",
+        wide=True,
+    )
+
+
+def settings_used(trial: Trial) -> list[tuple[str, Mapping[str, Any], str]]:
+    """Return (stage, settings, runs with it) for every different set of settings."""
+    seen: dict[tuple[str, str], tuple[Mapping[str, Any], list[str]]] = {}
+    for run in trial.runs:
+        for manifest in run.manifests.values():
+            key = manifest.stage, repr(sorted(manifest.settings.items()))
+            seen.setdefault(key, (manifest.settings, []))[1].append(run.name)
+    for item in trial.merged:
+        if "settings" in item.content:
+            seen["merge", item.name] = item.content["settings"], [item.name]
+    return [(stage, values, ", ".join(runs)) for (stage, _), (values, runs) in seen.items()]
+
+
+def versions(trial: Trial) -> list[tuple[str, str]]:
+    """Return (what, version) of the code that made the products and of what it stands on."""
+    made = {m.code_version for run in trial.runs for m in run.manifests.values()}
+    result = [("xfelflow (products)", ", ".join(sorted(made))), ("xfelflow (report)", __version__)]
+    result += [("Python", platform.python_version())]
+    return result + [(name, metadata.version(name)) for name in PACKAGES]
