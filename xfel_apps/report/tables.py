@@ -61,17 +61,17 @@ def counts(outcomes: "pd.Series[str]") -> dict[Outcome, int]:
 def run_table(trial: Trial) -> Table:
     """Return the events of each run by outcome, with the hit and indexing rates."""
     shown = [item for item in Outcome if item is not Outcome.PENDING or _any_pending(trial)]
-    columns = ["run <", "shots", *(item.replace("_", " ") for item in shown), "hits", "of hits"]
+    columns = ["run <", "shots", *(item.replace("_", " ") for item in shown)]
     rows = [
         _run_row(name, counts(rows["outcome"]), shown)
         for name, rows in trial.outcomes.groupby("run")
     ]
     total = _run_row("all", counts(trial.outcomes["outcome"]), shown)
     return Table(
-        [*columns[:-1], "indexed of hits"],
+        [*columns, "hit rate", "indexing rate"],
         rows,
-        "Every shot ends in exactly one outcome; “hits” is the share of shots with a pattern among "
-        "those looked at, “indexed of hits” the share of these with at least one lattice.",
+        "Every shot ends in exactly one outcome. Hit rate: shots with a pattern, of those looked "
+        "at without failing; indexing rate: shots with a lattice, of the hits.",
         total if len(rows) > 1 else (),
     )
 
