@@ -30,7 +30,7 @@ class FrameCache:
         self._n_open = n_open
         self._files: OrderedDict[Path, RawFile] = OrderedDict()
         self._user_good = None if user_mask is None else read_mask(user_mask)
-        self._last_mask: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
+        self._seen = self._mask = np.zeros((0, 0), dtype=bool)
 
     def file(self, path: Path) -> RawFile:
         """Return the raw file, opened if it is not open yet."""
@@ -49,19 +49,23 @@ class FrameCache:
     def mask(self, path: Path, frame: int) -> NDArray[np.bool_]:
         """Return the usable pixels of one frame (slow, fast), True is good; do not write to it.
 
-        Frames that share a mask get the same array object.
+        Frames of equal masks, one after the other, get the same array object.
         """
         mask = self._checked(path, frame).mask(frame)
+        if self._seen is not mask and not np.array_equal(self._seen, mask):
+            self._seen, self._mask = mask, self._with_user(mask, path)
+        return self._mask
+
+    def _with_user(self, mask: NDArray[np.bool_], path: Path) -> NDArray[np.bool_]:
+        """Return the mask without the user's bad pixels."""
         if self._user_good is None:
             return mask
-        if self._last_mask is None or self._last_mask[0] is not mask:
-            if mask.shape != self._user_good.shape:
-                raise SourceError(
-                    f"the user mask has shape {self._user_good.shape}, frames of {path} have "
-                    f"{mask.shape} (slow, fast)"
-                )
-            self._last_mask = mask, mask & self._user_good
-        return self._last_mask[1]
+        if mask.shape != self._user_good.shape:
+            raise SourceError(
+                f"the user mask has shape {self._user_good.shape}, frames of {path} have "
+                f"{mask.shape} (slow, fast)"
+            )
+        return mask & self._user_good
 
     def _checked(self, path: Path, frame: int) -> RawFile:
         file = self.file(path)

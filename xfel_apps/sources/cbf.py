@@ -12,6 +12,7 @@ from xfel_apps.errors import SourceError
 MAGIC = b"###CBF"
 HEADER_BYTES = 1 << 16
 BINARY_START = b"--CIF-BINARY-FORMAT-SECTION--"
+PAYLOAD_START = b"\x0c\x1a\x04\xd5"
 
 
 def open_stream(path: Path) -> IO[bytes]:

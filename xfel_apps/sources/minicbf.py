@@ -1,12 +1,14 @@
 """miniCBF of DECTRIS' Pilatus and Eiger: one frame, its geometry in comments."""
 
+import base64
+import hashlib
 import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fabio.cbfimage import CbfImage
+from fabio.compression import decByteOffset
 from numpy.typing import NDArray
 
 from xfel_apps.errors import GeometryError, SourceError
@@ -15,6 +17,14 @@ from xfel_apps.sources import cbf
 from xfel_apps.sources.convert import LENGTHS_MM, unit_factor
 from xfel_apps.sources.sensor import mu_invmm
 from xfel_apps.units import energy_from_wavelength
+
+ELEMENTS = {
+    "signed 32-bit integer": "int32",
+    "unsigned 32-bit integer": "uint32",
+    "signed 16-bit integer": "int16",
+    "unsigned 16-bit integer": "uint16",
+}
+"""Types of pixels."""
 
 NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
 
@@ -101,15 +111,11 @@ class MiniCbfFile:
     @property
     def _shape(self) -> tuple[int, int]:
         """Frame (slow, fast) as the binary section's own header has it."""
-        sizes = []
-        for name in ("Second", "Fastest"):
-            found = re.search(rf"X-Binary-Size-{name}-Dimension:\s*(\d+)", self._binary)
-            if found is None:
-                raise SourceError(
-                    f"{self.path}: no X-Binary-Size-{name}-Dimension; the file may be cut short"
-                )
-            sizes.append(int(found[1]))
-        return sizes[0], sizes[1]
+        slow, fast = (
+            int(self._binary_item(rf"X-Binary-Size-{name}-Dimension:\s*(\d+)"))
+            for name in ("Second", "Fastest")
+        )
+        return slow, fast
 
     def _factor(self, unit: str) -> float:
         return unit_factor(LENGTHS_MM, unit, f"{self.path}: header")
@@ -140,14 +146,47 @@ class MiniCbfFile:
     @cached_property
     def _pixels(self) -> NDArray[Any]:
         """The one frame; kept, for its mask needs it too."""
-        try:
-            data = CbfImage().read(str(self.path)).data
-        except (OSError, EOFError, ValueError, TypeError, IndexError, RuntimeError) as err:
-            raise SourceError(f"{self.path}: cannot decode the image ({err})") from err
-        if data is None or data.shape != self._shape:
-            found = None if data is None else data.shape
-            raise SourceError(f"{self.path}: image of {found}, its header says {self._shape}")
-        return np.asarray(data)
+        data = self._decode(self._payload())
+        if data.size != np.prod(self._shape):
+            raise SourceError(
+                f"{self.path}: image of {data.size} pixels, its header says {self._shape}"
+            )
+        return data.reshape(self._shape)
+
+    def _payload(self) -> bytes:
+        """Return the compressed image, whole and with the right checksum."""
+        section = cbf.read_bytes(self.path).partition(cbf.BINARY_START)[2]
+        start = section.find(cbf.PAYLOAD_START) + len(cbf.PAYLOAD_START)
+        size = int(self._binary_item(r"X-Binary-Size:\s*(\d+)"))
+        payload = section[start : start + size]
+        if len(payload) < size:
+            raise SourceError(
+                f"{self.path}: image of {len(payload)} bytes, expected {size}: the file is cut "
+                "short"
+            )
+        checksum = re.search(r"Content-MD5:\s*(\S+)", self._binary)
+        found = base64.b64encode(hashlib.md5(payload, usedforsecurity=False).digest()).decode()
+        if checksum and checksum[1] != found:
+            raise SourceError(f"{self.path}: the image is damaged (its MD5 checksum is wrong)")
+        return payload
+
+    def _decode(self, payload: bytes) -> NDArray[Any]:
+        """Return the pixels (n,) of a byte-offset compressed image."""
+        compression = self._binary_item(r'conversions="([^"]+)"')
+        if compression.upper() != "X-CBF_BYTE_OFFSET":
+            raise SourceError(f"{self.path}: compression {compression}, expected x-CBF_BYTE_OFFSET")
+        kind = self._binary_item(r'X-Binary-Element-Type:\s*"([^"]+)"')
+        if kind not in ELEMENTS:
+            raise SourceError(f"{self.path}: elements are {kind}; expected {', '.join(ELEMENTS)}")
+        n_pixels = int(np.prod(self._shape))
+        return np.asarray(decByteOffset(payload, size=n_pixels, dtype=ELEMENTS[kind]))
+
+    def _binary_item(self, pattern: str) -> str:
+        found = re.search(pattern, self._binary)
+        if found is None:
+            name = pattern.partition(":")[0].partition("=")[0]
+            raise SourceError(f"{self.path}: no {name} before the image; the file may be cut short")
+        return found[1]
 
     def mask(self, _frame: int) -> NDArray[np.bool_]:
         """Return the usable pixels (slow, fast): gaps are -1, dead pixels -2."""
