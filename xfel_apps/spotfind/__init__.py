@@ -1,0 +1,1 @@
+"""Find Bragg spots on every shot and tell hits from misses."""
