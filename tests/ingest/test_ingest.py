@@ -179,3 +179,15 @@ def test_ten_thousand_events_in_a_second_or_two(tmp_path: Path) -> None:
     events = run_ingest(tmp_path, path)
     assert events.manifest.n_events == n
     assert time.process_time() - start < 5.0
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_nxmx(tmp_path / "a.h5", frames(2))
+    (tmp_path / "file").touch()
+    manifest = tmp_path / "file" / "events.json"
+    assert main(["--events", str(manifest), "--run", "r7", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert "cannot write here" in error
+    assert error.count("\n") == 1

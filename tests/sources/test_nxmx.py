@@ -182,6 +182,36 @@ def test_scaling_sensor_and_limits_of_the_detector(tmp_path: Path) -> None:
     assert raw.pixels(0)[0, 1] == -39
 
 
+def test_a_scale_for_each_pixel_is_applied(tmp_path: Path) -> None:
+    scale = np.full((6, 8), 0.5)
+    path = write_nxmx(tmp_path / "a.h5", frames(2), data__data_scale_factor=scale)
+    raw = open_raw(path)
+    np.testing.assert_allclose(raw.pixels(1), frames(2)[1] / 2)
+    assert raw.detector(0).panels[0].gain == 1
+
+
+@pytest.mark.parametrize("last", ["module_offset", "detector"])
+def test_pixel_directions_that_depend_on_nothing(tmp_path: Path, last: str) -> None:
+    path = write_nxmx(tmp_path / "a.h5", frames())
+    with h5py.File(path, "a") as file:
+        for name in ("fast", "slow"):
+            del file[f"{DET}/module/{name}_pixel_direction"].attrs["depends_on"]
+        file[f"{DET}/depends_on"] = "transformations/det_z"
+        if last == "detector":
+            del file[f"{DET}/module/module_offset"]
+    (panel,) = open_raw(path).detector(0).panels
+    assert panel.origin_mm == pytest.approx((0, 0, -80) if last == "detector" else (-0.4, 0.3, -80))
+
+
+def test_a_module_at_the_sample_is_refused(tmp_path: Path) -> None:
+    path = write_nxmx(tmp_path / "a.h5", frames())
+    with h5py.File(path, "a") as file:
+        for name in ("fast", "slow"):
+            file[f"{DET}/module/{name}_pixel_direction"].attrs["depends_on"] = "."
+    with pytest.raises(GeometryError, match=r"a\.h5: .*axes are not complete"):
+        open_raw(path).detector(0)
+
+
 def test_a_mask_for_each_frame(tmp_path: Path) -> None:
     bad = np.zeros((3, 6, 8), "u4")
     bad[1, 0, 0] = 2

@@ -39,6 +39,7 @@ def ingest(run: str, paths: Sequence[str], settings: IngestSettings, manifest: P
     manifest : path to write; the container goes into the folder of the same name beside it
     """
     _check_settings(settings)
+    _check_writable(manifest)
     files = expand(paths, settings.geometry)
     setups = Setups(settings.distance_mm)
     start_s = time.time()
@@ -47,7 +48,6 @@ def ingest(run: str, paths: Sequence[str], settings: IngestSettings, manifest: P
     kept = _kept(shots, settings.filter)
     job = _digest(files, settings)
     folder = manifest.with_suffix("")
-    manifest.unlink(missing_ok=True)
     outcomes = _write(folder, shots, kept, (job, settings.filter, start_s))
     written = Manifest(
         product=EVENTS.name,
@@ -72,6 +72,15 @@ def _check_settings(settings: IngestSettings) -> None:
         check_readable(settings.geometry, "geometry file (ingest.geometry)")
     if settings.mask is not None:
         check_readable(settings.mask, "mask file (ingest.mask)")
+
+
+def _check_writable(manifest: Path) -> None:
+    """Make the folder of the manifest and take an older one away, before any work."""
+    try:
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        manifest.unlink(missing_ok=True)
+    except OSError as err:
+        raise ContainerError(f"{manifest}: cannot write here ({err})") from err
 
 
 def _collect(

@@ -58,12 +58,14 @@ class NxmxFile:
         if entry is None:
             raise SourceError(f"{path}: no NXentry with an NXinstrument and an NXdetector")
         instrument = find_class(entry, "NXinstrument")[0]
-        detector = find_class(instrument, "NXdetector")[0]
+        detectors = find_class(instrument, "NXdetector")
+        detector = next((d for d in detectors if find_class(d, "NXdetector_module")), detectors[0])
         with reading(path, "the frames"):
             data = _data_group(entry, detector, path)
             expected = _images_expected(detector)
             self._stack = FrameStack(self._file, path, _data_names(data), expected)
-            self._offset = data["data_offset"][()] if "data_offset" in data else None
+            self._offset = _correction(data, "data_offset", 0.0)
+            self._scale = _correction(data, "data_scale_factor", 1.0)
         self.n_frames = self._stack.n_frames
         beams = [g for parent in (instrument, entry, *find_class(entry, "NXsample"))
                  for g in find_class(parent, "NXbeam")]  # fmt: skip
@@ -92,11 +94,15 @@ class NxmxFile:
         return self._detector.mask(frame)
 
     def pixels(self, frame: int) -> NDArray[Any]:
-        """Return the frame (slow, fast) [ADU]; `data_offset` is applied."""
+        """Return the frame (slow, fast) [ADU]; corrected = (data + offset) * scale (NXdata).
+
+        A scale that is one number is the gain of the detector and is not applied here.
+        """
         data = self._stack.read(frame)
-        if self._offset is not None and np.any(self._offset):
-            offset = np.asarray(self._offset, dtype=np.float32)
-            data = data + (offset[frame] if offset.ndim > data.ndim else offset)
+        if self._offset is not None:
+            data = data + (self._offset[frame] if self._offset.ndim > data.ndim else self._offset)
+        if self._scale is not None and self._scale.ndim:
+            data = data * (self._scale[frame] if self._scale.ndim > data.ndim else self._scale)
         return np.asarray(data.reshape(-1, data.shape[-1]))
 
     def close(self) -> None:
@@ -111,6 +117,15 @@ def _data_group(entry: h5py.Group, detector: h5py.Group, path: Path) -> h5py.Gro
         if isinstance(group, h5py.Group) and _data_names(group):
             return group
     raise SourceError(f"{path}: no dataset of frames (data, or data_000001 ...) in {entry.name}")
+
+
+def _correction(data: h5py.Group, name: str, neutral: float) -> NDArray[np.float32] | None:
+    """Return an offset or scale of the pixels; None where it changes nothing."""
+    if name not in data:
+        return None
+    values = np.asarray(data[name][()], dtype=np.float32)
+    values = values.reshape(()) if values.size == 1 else values
+    return None if np.all(values == neutral) else values
 
 
 def _data_names(group: h5py.Group) -> list[str]:

@@ -50,6 +50,12 @@ class Module:
         fast_to_lab = cumulative(self.fast_chain, frame)
         slow_to_lab = cumulative(self.slow_chain, frame)
         origin = fast_to_lab @ np.append(self.fast.offset_mm, 1.0)
+        pixel_mm = abs(self.fast.value(0)), abs(self.slow.value(0))
+        if 0.0 in pixel_mm or not np.any(origin[:3]):
+            raise GeometryError(
+                f"{self.fast.where}: pixels of {pixel_mm} mm whose first one is at "
+                f"{origin[:3]} mm from the sample; the module's axes are not complete"
+            )
         fast = FROM_MCSTAS @ fast_to_lab[:3, :3] @ self.fast.vector
         slow = FROM_MCSTAS @ slow_to_lab[:3, :3] @ self.slow.vector
         return Panel(
@@ -57,7 +63,7 @@ class Module:
             origin_mm=vector(FROM_MCSTAS @ origin[:3]),
             fast=unit_vector(fast, self.fast.where),
             slow=unit_vector(slow, self.slow.where),
-            pixel_mm=(abs(self.fast.value(0)), abs(self.slow.value(0))),
+            pixel_mm=pixel_mm,
             shape=self.shape,
             slab_start=self.slab_start,
             **common,
@@ -155,7 +161,7 @@ def _common(
         material = text(group["sensor_material"][()]) if "sensor_material" in group else ""
         common["thickness_mm"] = float(np.squeeze(thickness[()])) * factor
         common["mu_invmm"] = mu_invmm(material, energy_from_wavelength(wavelength_ang))
-    scale = _number(data, "data_scale_factor", _number(data, "data_scaling_factor", 1.0))
+    scale = _number(data, "data_scale_factor", 1.0)
     if scale > 0:
         common["gain"] = 1.0 / scale
     return common
@@ -175,11 +181,13 @@ def _modules(group: h5py.Group, frame_shape: Sequence[int], path: Path) -> list[
     for key in group:
         item = group.get(key)
         if isinstance(item, h5py.Group) and "fast_pixel_direction" in item:
-            found.append(_module(item, frame_shape, path))
+            found.append(_module(item, group, frame_shape, path))
     return sorted(found, key=lambda module: module.slab_start)
 
 
-def _module(group: h5py.Group, frame_shape: Sequence[int], path: Path) -> Module:
+def _module(
+    group: h5py.Group, detector: h5py.Group, frame_shape: Sequence[int], path: Path
+) -> Module:
     """Return one module. Indices are slow to fast; a third one, the slowest, counts slabs."""
     for name in ("data_origin", "data_size", "slow_pixel_direction"):
         if name not in group:
@@ -198,9 +206,19 @@ def _module(group: h5py.Group, frame_shape: Sequence[int], path: Path) -> Module
         shape=(size[-2], size[-1]),
         fast=read_axis(fast, path),
         slow=read_axis(slow, path),
-        fast_chain=read_chain(fast, path),
-        slow_chain=read_chain(slow, path),
+        fast_chain=_chain(fast, group, detector, path),
+        slow_chain=_chain(slow, group, detector, path),
     )
+
+
+def _chain(item: h5py.Dataset, module: h5py.Group, detector: h5py.Group, path: Path) -> list[Axis]:
+    """Return what a pixel direction depends on; if it does not say, the module or the detector."""
+    if "depends_on" in item.attrs:
+        return read_chain(item, path)
+    offset = module.get("module_offset")
+    if isinstance(offset, h5py.Dataset) and "vector" in offset.attrs:
+        return [read_axis(offset, path), *read_chain(offset, path)]
+    return read_chain(detector, path)
 
 
 def _simple_panel(
