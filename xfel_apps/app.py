@@ -2,12 +2,14 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from xfel_apps import mpi
 from xfel_apps.errors import StoppedError, XfelError
 
+RANK_0_FIRST_S = 1.0
 EXIT_OK, EXIT_ERROR, EXIT_AGAIN = 0, 1, 75
 EXIT_CODES = "exit codes: 0 done; 1 error, said in one line; 75 stopped by a signal, run it again"
 
@@ -49,7 +51,10 @@ def run(
     argv: Sequence[str] | None,
     comm: mpi.Comm | None,
 ) -> int:
-    """Parse, run `body`, and return the exit code; expected errors become one line on stderr."""
+    """Parse, run `body`, and return the exit code; expected errors become one line on stderr.
+
+    An error that all ranks meet is said once: rank 0 speaks first, and its exit ends the job.
+    """
     comm = comm or mpi.world()
     args = arguments.parse_args(argv)
     try:
@@ -59,6 +64,8 @@ def run(
             print(f"stopped: {err}", file=sys.stderr)
         return EXIT_AGAIN
     except XfelError as err:
+        if comm.rank > 0:
+            time.sleep(RANK_0_FIRST_S)
         print(f"error: {err}", file=sys.stderr)
         return EXIT_ERROR
     return EXIT_OK

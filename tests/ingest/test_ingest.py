@@ -1,6 +1,8 @@
 """ingest: every frame becomes one event, in order, whatever is wrong with some of them."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -191,3 +193,16 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     error = capsys.readouterr().err
     assert "cannot write here" in error
     assert error.count("\n") == 1
+
+
+def test_on_several_ranks_the_work_is_done_and_an_error_said_once(tmp_path: Path) -> None:
+    path = write_nxmx(tmp_path / "a.h5", frames(3))
+    command = [str(Path(sys.executable).with_name("mpiexec")), "-n", "2", sys.executable]
+    command += ["-m", "mpi4py", "-m", "xfel_apps.ingest", "--run", "r1", str(path)]
+    command += ["--events", str(tmp_path / "r1" / "events.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout.count("ingest r1: 3 events: 3 pending") == 1
+    command += ["--settings", '{"filter": "nothing > 1"}']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("nothing is not a scalar of this run") == 1
