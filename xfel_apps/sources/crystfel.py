@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from xfel_apps.errors import GeometryError, SourceError
 from xfel_apps.geometry import Beam, Detector
 from xfel_apps.sources.convert import LENGTHS_MM, unit_factor, wavelength_converter
-from xfel_apps.sources.geom import Source, read_geom
-from xfel_apps.sources.geom_detector import DataBlock, GeomLayout, check_span
+from xfel_apps.sources.geom import Source
+from xfel_apps.sources.geom_detector import DataBlock, check_span, layout_of
 from xfel_apps.sources.geom_mask import GeomMasks, read_block
 from xfel_apps.sources.hdf5 import is_hdf5, missing_sources, open_hdf5, reading
 from xfel_apps.sources.scalars import read_scalars
 from xfel_apps.units import energy_from_wavelength
 
 SCALAR_GROUPS = ("/LCLS", "/cheetah/event_data", "/entry_1", "/entry_1/result_1", "/entry")
+N_DETECTORS = 16
+"""Detectors kept for shots at different distances."""
 CLEN_STEP_M = 1e-6
 """Encoder readings are rounded so, that shots of one setting share a detector."""
 
@@ -32,7 +34,7 @@ def understands(path: Path, geometry: Path | None) -> bool:
 
 def expected(geometry: Path) -> list[str]:
     """Return the datasets that a geometry file describes."""
-    return [block.data for block in GeomLayout(read_geom(geometry)).blocks]
+    return [block.data for block in layout_of(geometry).blocks]
 
 
 def open_file(path: Path, geometry: Path | None) -> "CrystfelFile":
@@ -47,7 +49,7 @@ class CrystfelFile:
 
     def __init__(self, path: Path, geometry: Path) -> None:
         self.path = path
-        self._layout = GeomLayout(read_geom(geometry))
+        self._layout = layout_of(geometry)
         self._file = open_hdf5(path)
         with reading(path, "the frames"):
             self._events = self._event_names()
@@ -124,6 +126,8 @@ class CrystfelFile:
         shift = tuple(self._metres(f"detector_shift_{axis}", frame, "m") for axis in "xy")
         key = (round(clen, 9), *shift)
         if key not in self._detectors:
+            if len(self._detectors) >= N_DETECTORS:
+                self._detectors.clear()
             energy = 0.0
             if any("adu_per_eV" in panel.fields for panel in self._layout.panels):
                 energy = energy_from_wavelength(self.beam(frame).wavelength_ang)

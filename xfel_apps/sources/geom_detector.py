@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.errors import GeometryError
+from xfel_apps.errors import GeometryError, SourceError
 from xfel_apps.geometry import Detector, Panel
 from xfel_apps.sources.convert import FROM_MCSTAS, unit_vector, vector
-from xfel_apps.sources.geom import Geom, GeomPanel
+from xfel_apps.sources.geom import Geom, GeomPanel, read_geom
 from xfel_apps.sources.sensor import ENERGY_STEP_EV
 
 Array = NDArray[np.float64]
@@ -125,6 +126,23 @@ class GeomLayout:
                 good &= ~_in_region(panel, region)
             result[self.place(panel)] = good
         return result
+
+
+def layout_of(geometry: Path) -> GeomLayout:
+    """Return the layout in a geometry file; read once for all the files that it goes with."""
+    return _layout(geometry, _changed(geometry))
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as err:
+        raise SourceError(f"{path}: no such geometry file ({err})") from err
+
+
+@lru_cache(maxsize=4)
+def _layout(geometry: Path, _changed_ns: int) -> GeomLayout:
+    return GeomLayout(read_geom(geometry))
 
 
 def _ignored(panel: GeomPanel) -> bool:
