@@ -133,13 +133,15 @@ def test_an_empty_run_is_an_error(tmp_path: Path, how: str) -> None:
         run_ingest(tmp_path, given)
 
 
-def test_overrides_of_wavelength_and_distance(tmp_path: Path) -> None:
+def test_overrides_of_wavelength_distance_and_gain(tmp_path: Path) -> None:
     path = write_nxmx(tmp_path / "a.h5", frames(2), instrument__beam__incident_wavelength=None)
     with pytest.raises(XfelError, match="wavelength"):
         run_ingest(tmp_path, path)
-    events = run_ingest(tmp_path, path, wavelength_ang=1.5, distance_mm=100.0)
+    events = run_ingest(tmp_path, path, wavelength_ang=1.5, distance_mm=100.0, gain=7.5)
     assert events.beam(0).wavelength_ang == 1.5
-    assert events.detector(0).panels[0].origin_mm == pytest.approx((-0.4, 0.3, -100.0))
+    (panel,) = events.detector(0).panels
+    assert panel.origin_mm == pytest.approx((-0.4, 0.3, -100.0))
+    assert panel.gain == 7.5
 
 
 def test_max_events_takes_the_first_shots(tmp_path: Path) -> None:

@@ -25,3 +25,10 @@ def at_distance(detector: Detector, beam: Beam, wanted_mm: float | None) -> Dete
         x, y, z = (float(value) for value in np.add(panel.origin_mm, shift))
         panels.append(replace(panel, origin_mm=(x, y, z)))
     return replace(detector, panels=tuple(panels))
+
+
+def with_gain(detector: Detector, gain: float | None) -> Detector:
+    """Return the detector with `gain` counts a photon [ADU] on all panels."""
+    if gain is None:
+        return detector
+    return replace(detector, panels=tuple(replace(panel, gain=gain) for panel in detector.panels))

@@ -41,7 +41,7 @@ def ingest(run: str, paths: Sequence[str], settings: IngestSettings, manifest: P
     _check_settings(settings)
     _check_writable(manifest)
     files = expand(paths, settings.geometry)
-    setups = Setups(settings.distance_mm)
+    setups = Setups(settings)
     start_s = time.time()
     shots = _collect(run, files, settings, setups)
     _check_shots(run, shots, setups, settings)

@@ -24,3 +24,6 @@ class IngestSettings(Section):
     distance_mm: float | None = Field(None, gt=0.0)
     """Distance of the detector along the beam, instead of what the files say [mm]: all panels are
     moved together so that their middle is there."""
+    gain: float | None = Field(None, gt=0.0)
+    """Detector counts of one photon, instead of what the files say [ADU]. Headers of integrating
+    detectors often say 1 where it is not."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from xfel_apps.errors import GeometryError, XfelError
 from xfel_apps.geometry import Beam, Detector
-from xfel_apps.ingest.override import at_distance
+from xfel_apps.ingest.override import at_distance, with_gain
 from xfel_apps.ingest.settings import IngestSettings
 from xfel_apps.sources import RawFile, open_raw
 
@@ -46,13 +46,13 @@ class Setups:
 
     Parameters
     ----------
-    distance_mm : where detectors are moved to, or None to leave them
+    settings : distance and gain that replace those of the files
     """
 
-    def __init__(self, distance_mm: float | None) -> None:
+    def __init__(self, settings: IngestSettings) -> None:
         self.detectors: list[Detector] = []
         self.beams: list[Beam] = []
-        self._distance_mm = distance_mm
+        self._settings = settings
         self._known: dict[tuple[str, Beam], int] = {}
         self._last: tuple[Detector, Beam, int] | None = None
 
@@ -64,8 +64,8 @@ class Setups:
         key = detector.to_json(), beam
         if key not in self._known:
             self._known[key] = len(self.detectors)
-            moved = at_distance(detector, beam, self._distance_mm)
-            self.detectors.append(moved)
+            moved = at_distance(detector, beam, self._settings.distance_mm)
+            self.detectors.append(with_gain(moved, self._settings.gain))
             self.beams.append(beam)
         self._last = detector, beam, self._known[key]
         return self._known[key]
