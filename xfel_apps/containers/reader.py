@@ -1,5 +1,6 @@
 """Reader of a product: all its part files as one, ordered by event, O(1) in the shot wanted."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -220,5 +221,5 @@ def _flatten(name: str, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return {name: np.array([v.decode(errors="replace") for v in values], dtype=object)}
     if values.ndim == 1:
         return {name: values}
-    flat = values.reshape(len(values), -1)
+    flat = values.reshape(len(values), math.prod(values.shape[1:]))
     return {f"{name}_{i}": flat[:, i] for i in range(flat.shape[1])}
