@@ -61,12 +61,45 @@ def test_the_reason_is_kept(run: TinyRun, tmp_path: Path) -> None:
     assert 2 not in shots.index
 
 
+def test_without_a_cell_the_run_finds_it(run: TinyRun, tmp_path: Path) -> None:
+    assert index(run, tmp_path / "crystals.json", {"max_length_ang": 100}) == 0
+    manifest, crystals, _ = read(tmp_path / "crystals.json")
+    found = manifest.extra["cell_found"]
+    assert found["bravais"] == "tP"
+    assert manifest.settings["space_group"] == "P 4 2 2"
+    np.testing.assert_allclose(found["cell"], TARGET.cell, rtol=2e-3)
+    assert list(crystals["event"]) == sorted(run.truth)
+    assert (
+        index(run, tmp_path / "crystals.json", {"space_group": "P43212", "max_length_ang": 100})
+        == 0
+    )
+    manifest, crystals, _ = read(tmp_path / "crystals.json")
+    assert set(crystals["space_group"]) == {"P 43 21 2"}
+
+
+def test_where_no_cell_is_found_hits_stay_hits(run: TinyRun, tmp_path: Path) -> None:
+    assert index(run, tmp_path / "crystals.json", {"max_length_ang": 20}) == 0
+    manifest, crystals, _ = read(tmp_path / "crystals.json")
+    assert manifest.outcomes["hit_not_indexed"] == 8
+    assert manifest.extra["cell_found"] == {}
+    assert not len(crystals)
+
+
+def test_a_cell_without_space_group_has_the_highest_symmetry(run: TinyRun, tmp_path: Path) -> None:
+    assert index(run, tmp_path / "crystals.json", {"cell": "79.2 79.2 38 90 90 90"}) == 0
+    manifest, crystals, _ = read(tmp_path / "crystals.json")
+    assert set(crystals["space_group"]) == {"P 4 2 2"}
+    assert len(crystals) == 7
+    assert "cell_found" not in manifest.extra
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {**SETTINGS, "space_group": "P43213"},
         {**SETTINGS, "cell": "79.2 79.9 38 90 90 90"},
         {**SETTINGS, "celll": 1},
+        {"space_group": "P43213"},
     ],
 )
 def test_wrong_settings_stop_before_any_work(

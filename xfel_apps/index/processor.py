@@ -1,10 +1,12 @@
 """What index does with one shot: spots to rows of crystals."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xfel_apps.containers.cells import Cells
 from xfel_apps.containers.crystals import Crystals, IndexedSpots
 from xfel_apps.containers.events import Events
 from xfel_apps.containers.outcome import Outcome
@@ -17,8 +19,31 @@ from xfel_apps.index.lattices import index_spots
 from xfel_apps.index.refine import Refined, ShotSpots
 from xfel_apps.index.settings import IndexSettings
 from xfel_apps.index.target import TargetLattice
+from xfel_apps.index.unknown import find_cell
 
 Array = NDArray[np.float64]
+
+NO_CELL = "no cell is given, and none was found in the run's best shots"
+
+
+@dataclass(frozen=True)
+class FoundSpots:
+    """Good spots of a run's shots.
+
+    Attributes
+    ----------
+    events : of the run
+    reader : of its spots
+    hot_pixels : (panel, slow, fast) whose spots are left out
+    """
+
+    events: Events
+    reader: ProductReader
+    hot_pixels: Sequence[Sequence[int]]
+
+    def shot(self, event: int) -> Spots:
+        """Return the good spots of one shot."""
+        return good_spots(self.reader, event, self.hot_pixels)
 
 
 class Indexer:
@@ -26,38 +51,59 @@ class Indexer:
 
     Parameters
     ----------
-    events : of the run
-    spots : reader of its spots
-    hot_pixels : (panel, slow, fast) whose spots are left out
-    target : lattice looked for
+    spots : of the run's shots
+    target : lattice looked for; none if neither given nor found
     settings : limits
     """
 
     def __init__(
-        self,
-        events: Events,
-        spots: ProductReader,
-        hot_pixels: Sequence[Sequence[int]],
-        target: TargetLattice,
-        settings: IndexSettings,
+        self, spots: FoundSpots, target: TargetLattice | None, settings: IndexSettings
     ) -> None:
-        self._events = events
         self._spots = spots
-        self._hot_pixels = hot_pixels
         self._target = target
         self._settings = settings
 
     def process(self, event: int) -> ShotResult:
         """Return the lattices of one hit."""
-        found = good_spots(self._spots, event, self._hot_pixels)
-        return index_shot(
-            found,
-            self._events.detector(event),
-            self._events.beam(event),
-            self._target,
-            self._settings,
-            event,
+        found = self._spots.shot(event)
+        if self._target is None:
+            columns = {"n_spots": len(found), "n_lattices": 0}
+            return ShotResult(Outcome.HIT_NOT_INDEXED, NO_CELL, columns)
+        events = self._spots.events
+        geometry = events.detector(event), events.beam(event)
+        return index_shot(found, *geometry, self._target, self._settings, event)
+
+    def before_flush(self) -> None:
+        """Keep nothing beside the containers."""
+
+
+class CellFinder:
+    """Finds the cell of shots, each by itself.
+
+    Parameters
+    ----------
+    spots : of the run's shots
+    settings : limits
+    """
+
+    def __init__(self, spots: FoundSpots, settings: IndexSettings) -> None:
+        self._spots = spots
+        self._settings = settings
+
+    def process(self, event: int) -> ShotResult:
+        """Return the cell of one hit; its outcome stays that of a hit."""
+        found, settings, events = self._spots.shot(event), self._settings, self._spots.events
+        tried = found.take(chosen_spots(found, settings))
+        if len(tried) < settings.min_spots:
+            return ShotResult(Outcome.HIT_NOT_INDEXED)
+        spots = shot_spots(tried, events.detector(event), events.beam(event))
+        cell = find_cell(spots, settings.max_length_ang, settings.min_spots)
+        if cell is None or cell.log_odds < -np.log(settings.max_chance):
+            return ShotResult(Outcome.HIT_NOT_INDEXED)
+        row = Cells.make(
+            a_matrix=[cell.a_matrix], n_indexed=[cell.n_indexed], log_odds=[cell.log_odds]
         )
+        return ShotResult(Outcome.HIT_NOT_INDEXED, tables={"cells": row})
 
     def before_flush(self) -> None:
         """Keep nothing beside the containers."""

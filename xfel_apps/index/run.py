@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xfel_apps import mpi
+from xfel_apps.containers.cells import CELLS
 from xfel_apps.containers.crystals import CRYSTALS
 from xfel_apps.containers.events import EVENTS, Events
 from xfel_apps.containers.manifest import Manifest, open_product
 from xfel_apps.containers.outcome import Outcome
+from xfel_apps.containers.product import Product
 from xfel_apps.containers.reader import ProductReader
 from xfel_apps.containers.spots import SPOTS
-from xfel_apps.errors import SettingsError
-from xfel_apps.index.processor import Indexer
+from xfel_apps.index.consensus import consensus, in_space_group
+from xfel_apps.index.processor import CellFinder, FoundSpots, Indexer
 from xfel_apps.index.settings import IndexSettings
 from xfel_apps.index.target import TargetLattice
 from xfel_apps.worker import StageRun, WorkerSettings, run_stage
@@ -23,14 +26,13 @@ class IndexInput:
 
     Attributes
     ----------
-    events : of the run
-    manifest, reader : of its spots
+    spots : of the run's shots
+    manifest : of the spots
     outcomes : of every event after spotfind
     """
 
-    events: Events
+    spots: FoundSpots
     manifest: Manifest
-    reader: ProductReader
     outcomes: dict[int, Outcome]
 
     @classmethod
@@ -43,17 +45,34 @@ class IndexInput:
             outcomes[int(event)] = Outcome(outcome)  # type: ignore[call-overload]  # pandas types its index as Hashable
         for event, outcome in manifest.extra.get("decided", {}).items():
             outcomes[int(event)] = Outcome(outcome)
-        return cls(events, manifest, reader, outcomes)
+        found = FoundSpots(events, reader, list(manifest.extra.get("hot_pixels", [])))
+        return cls(found, manifest, outcomes)
 
     @property
     def hits(self) -> list[int]:
         """Events that are to be indexed, in order."""
         return sorted(e for e, end in self.outcomes.items() if end == Outcome.HIT_NOT_INDEXED)
 
-    @property
-    def hot_pixels(self) -> list[list[int]]:
-        """(panel, slow, fast) of the run's hot pixels."""
-        return list(self.manifest.extra.get("hot_pixels", []))
+    def best_hits(self, n: int) -> list[int]:
+        """Return the n hits with most spots, in order; of equal ones the first."""
+        n_spots = self.spots.reader.shots()["n_spots"]
+        ranked = sorted(self.hits, key=lambda event: (-int(n_spots[event]), event))
+        return sorted(ranked[:n])
+
+    def job(
+        self,
+        product: Product,
+        manifest: Path,
+        todo: list[int],
+        settings: IndexSettings,
+        worker: WorkerSettings,
+    ) -> StageRun:
+        """Return the work of making a product from some of the hits."""
+        events = self.spots.events.manifest
+        inputs = {EVENTS.name: events, SPOTS.name: self.manifest}
+        return StageRun(
+            product, manifest, events.run, settings, inputs, self.outcomes, todo, worker
+        )
 
 
 def index_run(
@@ -69,28 +88,52 @@ def index_run(
     ----------
     comm : ranks that take part
     inputs : manifests of events and spots
-    crystals : manifest to write
+    crystals : manifest to write; without a given cell, `cells.json` is written beside it
     settings, worker : the sections
     """
     data = IndexInput.read(*inputs)
-    target = given_target(settings)
-    job = StageRun(
-        CRYSTALS,
-        crystals,
-        data.events.manifest.run,
-        settings,
-        {EVENTS.name: data.events.manifest, SPOTS.name: data.manifest},
-        data.outcomes,
-        data.hits,
-        worker,
-    )
+    target, extra = settings.target(), {}
+    if target is None:
+        job = data.job(
+            CELLS,
+            crystals.with_name("cells.json"),
+            data.best_hits(settings.cell_shots),
+            settings,
+            worker,
+        )
+        cells = run_stage(comm, job, lambda: CellFinder(data.spots, settings), cell_of_run)
+        target, extra = found_target(cells, settings), {"cell_found": dict(cells.extra)}
+    if target is not None:
+        filled = {"cell": target.cell, "space_group": target.space_group}
+        settings = settings.model_copy(update=filled)
+    job = data.job(CRYSTALS, crystals, data.hits, settings, worker)
     return run_stage(
-        comm, job, lambda: Indexer(data.events, data.reader, data.hot_pixels, target, settings)
+        comm, job, lambda: Indexer(data.spots, target, settings), lambda _: (extra, {})
     )
 
 
-def given_target(settings: IndexSettings) -> TargetLattice:
-    """Return the lattice that the settings describe."""
-    if settings.cell is None or settings.space_group is None:
-        raise SettingsError("index.cell and index.space_group are needed")
-    return TargetLattice.checked(settings.cell, settings.space_group)
+def cell_of_run(reader: ProductReader) -> tuple[dict[str, Any], dict[int, Outcome]]:
+    """Return the consensus of the cells found, as the manifest's extra, and no outcomes."""
+    table = reader.frame("cells")
+    if not len(table):
+        return {}, {}
+    lattices = table[[f"a_matrix_{i}" for i in range(9)]].to_numpy(float).reshape(-1, 3, 3)
+    found = consensus(lattices, table["log_odds"].to_numpy(float))
+    return {
+        "bravais": found.bravais.kind,
+        "cell": list(found.bravais.target.cell),
+        "space_group": found.bravais.target.space_group,
+        "n_shots": found.n_shots,
+        "n_found": found.n_found,
+    }, {}
+
+
+def found_target(cells: Manifest, settings: IndexSettings) -> TargetLattice | None:
+    """Return the lattice that the run's shots agreed on, in the space group wanted."""
+    if not cells.extra:
+        return None
+    a, b, c, alpha, beta, gamma = cells.extra["cell"]
+    cell = (a, b, c, alpha, beta, gamma)
+    if settings.space_group is not None:
+        return in_space_group(cells.extra["bravais"], cell, settings.space_group)
+    return TargetLattice.checked(cell, cells.extra["space_group"])

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from xfel_apps.config import Section
-from xfel_apps.index.target import Cell, TargetLattice
+from xfel_apps.index.target import Cell, TargetLattice, known_space_group, most_symmetric
 
 
 def _numbers(value: Any) -> Any:
@@ -26,6 +26,10 @@ class IndexSettings(Section):
     "79.2 79.2 38 90 90 90"; none: the cell is found from the run's best shots."""
     space_group: str | None = None
     """Hermann-Mauguin symbol; none: the highest symmetry that the cell allows."""
+    cell_shots: int = Field(default=100, ge=1)
+    """Shots with most spots that the cell is looked for in, where none is given."""
+    max_length_ang: float = Field(default=250.0, gt=10.0, le=1000.0)
+    """Longest primitive cell edge looked for, where no cell is given [Angstrom]."""
     min_spots: int = Field(default=6, ge=4)
     """Fewest spots that a shot is tried with, and that a lattice must explain."""
     max_spots: int = Field(default=2000, ge=10)
@@ -50,6 +54,15 @@ class IndexSettings(Section):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         """Refuse impossible cells and unknown or contradicting space groups."""
-        if self.cell is not None and self.space_group is not None:
-            TargetLattice.checked(self.cell, self.space_group)
+        self.target()
         return self
+
+    def target(self) -> TargetLattice | None:
+        """Return the lattice looked for; none where no cell is given."""
+        if self.cell is None:
+            if self.space_group is not None:
+                known_space_group(self.space_group)
+            return None
+        if self.space_group is None:
+            return most_symmetric(self.cell)
+        return TargetLattice.checked(self.cell, self.space_group)

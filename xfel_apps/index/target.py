@@ -18,6 +18,9 @@ Cell = tuple[float, float, float, float, float, float]
 SAME_METRIC = 1e-4
 """Relative difference of metrics that are taken as equal: rounding of a cell typed by hand."""
 
+PRIMITIVE_GROUPS = ("P 4 3 2", "P 6 2 2", "P 4 2 2", "R 3 2:R", "P 2 2 2", "P 1 2 1", "P 1")
+"""Space groups without screw axes of the primitive lattices, the most symmetric first."""
+
 
 @dataclass(frozen=True)
 class TargetLattice:
@@ -78,7 +81,7 @@ class TargetLattice:
     @cached_property
     def rotations(self) -> IntArray:
         """(n, 3, 3) proper rotations S of the lattice: A S is the same lattice, turned labels."""
-        found = metric_rotations(self.metric)
+        found = metric_maps(self.metric, self.metric)
         inverse = np.linalg.inv(found).transpose(0, 2, 1)
         moved = np.einsum("nij,cj->nci", inverse, self.centring)
         gap = moved[:, :, None] - self.centring[None, None]
@@ -143,9 +146,18 @@ def possible_cell(cell: Cell) -> gemmi.UnitCell:
     return gemmi.UnitCell(*cell)
 
 
-def known_space_group(name: str, cell: Cell) -> gemmi.SpaceGroup:
+def most_symmetric(cell: Cell) -> TargetLattice:
+    """Return the lattice with the highest symmetry that a primitive cell allows as it stands."""
+    unit_cell = possible_cell(cell)
+    groups = map(gemmi.find_spacegroup_by_name, PRIMITIVE_GROUPS)
+    group = next(g for g in groups if unit_cell.is_compatible_with_spacegroup(g, 1e-3))
+    return TargetLattice(cell, group.xhm())
+
+
+def known_space_group(name: str, cell: Cell | None = None) -> gemmi.SpaceGroup:
     """Return the space group of a symbol; the cell decides between settings of R lattices."""
-    group = gemmi.find_spacegroup_by_name(name, alpha=cell[3], gamma=cell[5])
+    alpha, gamma = (cell[3], cell[5]) if cell else (0.0, 0.0)
+    group = gemmi.find_spacegroup_by_name(name, alpha=alpha, gamma=gamma)
     if group is None:
         raise SettingsError(
             f"index.space_group {name!r} is not a space group: give a Hermann-Mauguin symbol, "
@@ -182,20 +194,20 @@ def reduced_basis(centring: Array, b_matrix: Array) -> Array:
     return np.asarray(basis * np.sign(np.linalg.det(basis)))
 
 
-def metric_rotations(metric: Array, tolerance: float = SAME_METRIC) -> IntArray:
-    """Return integer S (n, 3, 3), entries -1, 0, 1, with det 1 and S^T G* S = G*.
+def metric_maps(metric: Array, other: Array, tolerance: float = SAME_METRIC) -> IntArray:
+    """Return integer S (n, 3, 3), entries -1, 0, 1, with det 1 and S^T G* S = other G*.
 
-    In a conventional or a reduced basis all rotations of a lattice are such (Lebedev et al. 2006,
-    Acta Cryst. D62, 83-95).
+    With `other` the metric itself: in a conventional or a reduced basis all rotations of a
+    lattice are such (Lebedev et al. 2006, Acta Cryst. D62, 83-95).
     """
     columns = np.array(list(product((-1, 0, 1), repeat=3)))
     squares = np.einsum("ni,ij,nj->n", columns, metric, columns)
-    diagonal = np.diag(metric)
+    diagonal = np.diag(other)
     fits = [columns[np.abs(squares / g - 1.0) < tolerance] for g in diagonal]
-    found = np.array([np.column_stack(c) for c in product(*fits)])
+    found = np.array([np.column_stack(c) for c in product(*fits)]).reshape(-1, 3, 3)
     found = found[np.rint(np.linalg.det(found)) == 1]
     scale = np.sqrt(np.outer(diagonal, diagonal))
-    off = np.einsum("nki,kl,nlj->nij", found, metric, found) - metric
+    off = np.einsum("nki,kl,nlj->nij", found, metric, found) - other
     return np.asarray(found[np.all(np.abs(off / scale) < tolerance, axis=(1, 2))])
 
 
