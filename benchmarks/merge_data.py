@@ -1,7 +1,7 @@
 """Reflections as containers, from arrays and from the tables of DIALS, to test and time merging."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,3 +185,76 @@ def _polarization(s1: Array, beam: dict[str, Any]) -> Array:
         tuple(beam["polarization_normal"]),
     )
     return model.polarization(s1)
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Reflections of made-up crystals, with the truth behind them.
+
+    Attributes
+    ----------
+    cell, space_group, d_min_ang : of the crystals
+    n_crystals, n_each : crystals, and reflections recorded of each
+    sd_log_scale, sd_b_ang2 : spread of the crystals' scales and fall-offs
+    noise : variance of the background of a reflection [photon^2]
+    level : mean intensity at low resolution [photon]
+    min_partiality : partialities are uniform from here to 1
+    relative_error : of each observation, besides counting
+    """
+
+    cell: tuple[float, ...] = (79.2, 79.2, 38.0, 90.0, 90.0, 90.0)
+    space_group: str = "P 43 21 2"
+    d_min_ang: float = 3.0
+    n_crystals: int = 100
+    n_each: int = 200
+    sd_log_scale: float = 0.5
+    sd_b_ang2: float = 3.0
+    noise: float = 100.0
+    level: float = 500.0
+    min_partiality: float = 0.3
+    relative_error: float = 0.0
+    seed: int = 1
+
+    def unique(self) -> tuple[NDArray[np.int32], Array, Array]:
+        """Return Miller indices, resolution and true intensities of the unique reflections."""
+        cell, group = gemmi.UnitCell(*self.cell), gemmi.SpaceGroup(self.space_group)
+        hkl = gemmi.make_miller_array(cell, group, self.d_min_ang, 1000.0, True)
+        d_ang = cell.calculate_d_array(hkl)
+        rng = np.random.default_rng(self.seed)
+        fall_off = np.exp(-2 * 10.0 * 0.25 / d_ang**2)
+        return hkl, d_ang, self.level * fall_off * rng.exponential(size=len(hkl))
+
+    def scales(self) -> tuple[Array, Array]:
+        """Return the true log scales and B factors [Angstrom^2] of the crystals."""
+        rng = np.random.default_rng(self.seed + 1)
+        return (
+            rng.normal(0, self.sd_log_scale, self.n_crystals),
+            rng.normal(0, self.sd_b_ang2, self.n_crystals),
+        )
+
+    def lattices(self) -> Iterator[tuple[int, Lattice]]:
+        """Yield (event, lattice) of all crystals, each in a random symmetry-related setting."""
+        hkl, d_ang, truth = self.unique()
+        log_scale, b_ang2 = self.scales()
+        rng = np.random.default_rng(self.seed + 2)
+        rotations = [
+            np.array(op.rot) // 24 for op in gemmi.SpaceGroup(self.space_group).operations()
+        ]
+        a_matrix = np.linalg.inv(np.array(gemmi.UnitCell(*self.cell).orth.mat.tolist()).T).T
+        for event in range(self.n_crystals):
+            rows = rng.integers(len(hkl), size=self.n_each)
+            partiality = rng.uniform(self.min_partiality, 1.0, self.n_each)
+            factor = np.exp(log_scale[event] - 0.5 * b_ang2[event] / d_ang[rows] ** 2)
+            mean = partiality * factor * truth[rows]
+            mean = mean * (1 + self.relative_error * rng.normal(size=self.n_each))
+            counted = rng.poisson(np.maximum(mean, 0))
+            noise = rng.normal(0, np.sqrt(self.noise), self.n_each)
+            mates = hkl[rows] @ rotations[rng.integers(len(rotations))]
+            columns = {
+                **dict(zip("hkl", mates.T, strict=True)),
+                "d_ang": d_ang[rows],
+                "intensity": counted + noise,
+                "sigma": np.sqrt(counted + self.noise),
+                "partiality": partiality,
+            }
+            yield event, Lattice(a_matrix, 1.3, self.space_group, columns, f"sim:{event}")

@@ -16,6 +16,8 @@ Real = NDArray[np.floating]
 Index = NDArray[np.integer]
 STUDENT = 4.0
 """Degrees of freedom of Student's t, the distribution that residuals are taken to have."""
+ABSURD_MEAN, IMPOSSIBLE_MEAN = 15.0, 40.0
+"""Intensities above so many times the mean do not count for it; observations are refused."""
 MAX_STEP_LOG, MAX_STEP_B = 1.0, 10.0
 """Largest change of log G and of B [Angstrom^2] in one step."""
 
@@ -141,12 +143,35 @@ def wilson_prior(sums: Sums, s2: Array, epsilon: Array, centric: NDArray[np.bool
 
 
 def _shell_mean(value: Array, variance: Array, spread: Array) -> float:
-    """Return the mean of intensities with errors `variance` that scatter as Wilson's do."""
-    mean = float(np.average(value, weights=1.0 / variance))
-    for _ in range(5):
-        weight = 1.0 / (variance + spread * mean**2)
-        mean = float(np.average(value, weights=weight))
+    """Return the mean of intensities with errors `variance` that scatter as Wilson's do.
+
+    Values that cannot belong to the distribution (zingers, other lattices) are left out.
+    """
+    mean: float = max(float(np.median(value)), 0.0) / np.log(2.0)
+    for _ in range(8):
+        possible = value < ABSURD_MEAN * mean * spread + 6.0 * np.sqrt(variance)
+        weight = possible / (variance + spread * mean**2)
+        if possible.any():
+            mean = float(np.average(value, weights=weight))
     return mean
+
+
+def impossible(
+    intensity: Real, x: Array, noise: Real, expected: Array, spread: Array
+) -> NDArray[np.bool_]:
+    """Return which observations (n,) are too strong for any reflection of the crystal.
+
+    Parameters
+    ----------
+    intensity, x, noise : of the observations
+    expected, spread : mean intensity at their resolution, and 2 for centric reflections, else 1
+
+    The probability of I > t times the mean is exp(-t) (acentric); the limit is far beyond, so that
+    wrong scales do not matter. Source: Read (1999), Acta Cryst. D55, 1759.
+    """
+    full = x * expected
+    sigma = np.sqrt(noise + np.maximum(full, 0.0))
+    return np.asarray(intensity > IMPOSSIBLE_MEAN * spread * full + 6.0 * sigma)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from xfel_apps.compute.scaling import (
     ScalePrior,
     Scales,
     Sums,
+    impossible,
     leave_one_out,
     scale_step,
     slot_sums,
@@ -184,9 +185,18 @@ class Averager:
 
     def renewed(self, state: State) -> State:
         """Return the state with means from its scales and error model."""
+        self.rejected = self._impossible(state)
         weigh_by = state.prior.posterior(state.sums)[0]
         sums = self.average(state.scales, state.model, weigh_by)
         return replace(state, sums=sums, weigh_by=weigh_by, prior=self.prior_of(sums))
+
+    def _impossible(self, state: State) -> Mask:
+        """Return which observations are stronger than any reflection can be."""
+        obs, prior = self.owned, state.prior
+        s2 = self.s2[obs.slot]
+        x = obs.partiality * state.scales.factor(obs.crystal, s2)
+        spread = np.where(self.centric[obs.slot], 2.0, 1.0)
+        return impossible(obs.intensity, x, obs.noise, prior.mean[obs.slot], spread)
 
     def _agreed(self, scales: Scales, unsure: Array) -> tuple[Scales, Array]:
         """Return the scales of all crystals, each from the rank that has its observations."""

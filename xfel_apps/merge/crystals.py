@@ -1,6 +1,7 @@
 """The crystals of a dataset: read from all runs, judged before their reflections are read."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -72,7 +73,11 @@ class Dataset:
 def open_all(paths: Sequence[Path]) -> list[tuple[Path, Manifest, ProductReader]]:
     """Return the manifests and readers of all runs, ordered by the runs' names."""
     opened = [(path, *open_product(path, REFLECTIONS)) for path in paths]
-    return sorted(opened, key=lambda item: (item[1].run, item[1].digest))
+    runs = Counter(manifest.run for _, manifest, _ in opened)
+    for run, times in runs.items():
+        if times > 1:
+            raise ContainerError(f"run {run} is given {times} times; name each run once")
+    return sorted(opened, key=lambda item: item[1].run)
 
 
 def read_dataset(paths: Sequence[Path], settings: MergeSettings) -> Dataset:

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from xfel_apps import mpi
 from xfel_apps.compute.scaling import STUDENT, ErrorModel
@@ -59,6 +58,8 @@ def _components(averager: Averager, state: State) -> Array:
 
 def _fit(whole: Array, *, partial: bool) -> tuple[float, float, float]:
     """Return (counting, partiality, relative) of `ErrorModel`."""
+    from scipy.optimize import minimize  # slow to load, and only one rank needs it
+
     square, counting, full, relative, ignorance = whole.T
 
     def variance(logs: Array) -> Array:

@@ -14,7 +14,6 @@ from xfel_apps.merge.asu import operator_name
 from xfel_apps.merge.crystals import Verdict, dataset_digest
 from xfel_apps.merge.mtz import write_merged, write_mtz
 from xfel_apps.merge.pipeline import Result, unmerged_columns
-from xfel_apps.merge.plots import draw
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.merge.statistics import Statistics, statistics
 
@@ -34,6 +33,8 @@ def write_all(
         files["unmerged"] = "unmerged.mtz"
 
     def write() -> None:
+        from xfel_apps.merge.plots import draw  # loads matplotlib, which only one rank needs
+
         stats = statistics(result.merged, settings.n_shells, result.reference)
         manifest = describe(result, inputs, settings, stats, files)
         symmetry = (result.dataset.cell, result.dataset.space_group)
@@ -64,7 +65,7 @@ def describe(
 ) -> MergedManifest:
     """Return the manifest of a result."""
     manifests = [Manifest.read(path, REFLECTIONS) for path in inputs]
-    digests = {manifest.run: manifest.digest for manifest in manifests}
+    digests = dict(sorted((manifest.run, manifest.digest) for manifest in manifests))
     used = result.verdict == Verdict.USED.code
     modes = np.bincount(result.mode[used], minlength=len(result.operators))
     d_ang = result.unique.d_ang

@@ -163,14 +163,20 @@ def _refuse_uncorrelated(
     obs, share = averager.mine, averager.share
     res = averager.residuals(state)
     total = np.sqrt(res.variance + res.ignorance)
-    observed = np.where(res.is_common, obs.intensity / total, np.nan)
+    expected = np.arcsinh(res.expected / total)  # so that one zinger condemns no crystal
+    observed = np.where(res.is_common, np.arcsinh(obs.intensity / total), np.nan)
     own = obs.crystal - share.start
     n = share.stop - share.start
-    found = correlation_by_group(observed, res.expected / total, own, n)
+    found = correlation_by_group(observed, expected, own, n)
     common = np.bincount(own[res.is_common], minlength=n)
     poor = (found < settings.min_correlation) & (common >= MIN_COMMON)
     poor = np.concatenate(mpi.gather_all(averager.comm, poor))
     verdict[poor & (verdict == Verdict.USED.code)] = Verdict.CORRELATION.code
+    if not (verdict == Verdict.USED.code).any():
+        raise ContainerError(
+            f"none of {len(verdict)} crystals correlates with the others: noise, or several ways "
+            "of indexing (give merge.reference); lower merge.min_correlation to merge all the same"
+        )
     averager.drop(verdict != Verdict.USED.code)
 
 
