@@ -150,6 +150,34 @@ def test_overlap_mask_edge_and_saturation_are_counted() -> None:
     readout = Readout(np.array([[0, 200, 0, 200]]), np.ones(1), np.zeros(1), np.array([90.0]))
     sums = integrate(frame, good, where, readout, Recipe(gaussian_profile()))
     assert (sums.n_shared > 0).tolist() == [True, True, False, False]
+    assert (sums.share < 1.0).all()
     assert (sums.n_outside > 0).tolist() == [False, False, True, False]
     assert sums.n_masked.tolist() == [0, 0, 0, 1]
     assert sums.n_saturated.tolist() == [0, 0, 0, 1]
+
+
+def test_lost_pixels_are_made_up_for() -> None:
+    """A spot with a dead column or cut by an edge keeps its intensity, on average."""
+    where = windows(np.random.default_rng(8))
+    frame = mean_frame(where, 400.0, np.array([2.0, 0, 0]))
+    good = np.ones(frame.shape, dtype=bool)
+    for fast, slow in where.centre.astype(int):
+        good[slow - 8 : slow + 9, fast + 1] = False
+    size = SIDE * STEP
+    readout = Readout(np.array([[0, size, 0, size]]), np.ones(1), np.zeros(1), np.full(1, 1e9))
+    sums = integrate(frame, good, where, readout, Recipe(gaussian_profile()))
+    assert sums.share.max() < 0.95
+    np.testing.assert_allclose(sums.intensity_sum.mean(), 400.0, rtol=0.02)
+    np.testing.assert_allclose(sums.intensity_profile.mean(), 400.0, rtol=0.02)
+
+
+def test_offset_below_zero_and_local_noise() -> None:
+    """A pedestal taken off too much, on a noisy panel that the shot's readout noise misses."""
+    rng = np.random.default_rng(9)
+    where = windows(rng)
+    frame = mean_frame(where, 0.0, np.array([-40.0, 0.01, 0])) + rng.normal(0, 9, (800, 800))
+    sums = run(frame, where)
+    z = sums.intensity_sum / np.sqrt(sums.variance_sum)
+    assert abs(z.mean()) < 0.2
+    assert 0.85 < z.std() < 1.1
+    assert (sums.n_rejected < 10).all()

@@ -1,13 +1,16 @@
 """Pixel work of integration: background plane, summation and profile fit of every reflection.
 
 Each reflection has an ellipse on its panel, its foreground: the pixels whose offset from the
-predicted position, taken to profile coordinates u, lies in the unit disc. Background pixels lie
-beyond `guard` times the ellipse, and outside that of every neighbour.
+predicted position, taken to profile coordinates u, lies in the unit disc. Pixels that are in a
+neighbour's foreground too, masked or beyond the panel's edge are not used; the profile says what
+share of the spot they hold. Background pixels lie beyond `guard` times the ellipse, and outside
+that of every neighbour.
 
 Background: a plane fitted to the background pixels, with outliers rejected (Leslie 1999, Acta
 Cryst. D55, 1696-1702). A pixel is an outlier where its variance-stabilised distance from the plane
 (Anscombe 1948, Biometrika 35, 246-254) is more than some sigmas: at a tenth of a photon a pixel,
-cutting at the same sigmas of a normal distribution would bias the background.
+cutting at the same sigmas of a normal distribution would bias the background. The noise of the
+background is what counting and readout give, corrected by what the background pixels show.
 
 Profile: the intensity that best scales the profile to the pixels, each weighted by its expected
 variance (Rossmann 1979, J. Appl. Cryst. 12, 225-238; Kabsch 2010, Acta Cryst. D66, 133-144); for a
@@ -30,6 +33,12 @@ MAX_HALF_PX = 15
 
 PIXEL_TYPES = ("int16", "uint16", "int32", "uint32", "float32", "float64")
 """Pixel types the kernel reads as they are; others are converted to float32."""
+
+N_PRIOR = 20
+"""Pixels that the expected variance of the background counts for beside the observed one."""
+
+MAD_TO_SIGMA = 1.4826
+"""Standard deviation of normal numbers over their median absolute deviation."""
 
 N_REFITS = 3
 """Times that the plane is fitted, and the profile fit's weights are made, anew."""
@@ -118,14 +127,15 @@ class Sums:
 
     Attributes
     ----------
-    intensity_sum, variance_sum : by summation over the usable foreground
+    intensity_sum, variance_sum : by summation over the usable foreground, over its share
     intensity_profile, variance_profile : by profile fit to the usable foreground
     background, slope_fast, slope_slow : the plane at the centre and its slopes
     background_variance : mean square distance of background pixels from the plane
     n_background, n_rejected : background pixels used and rejected
     n_foreground : usable foreground pixels
     n_masked, n_outside : foreground pixels that are masked, and beyond the panel's edge
-    n_saturated, n_shared : usable foreground pixels that are saturated, or a neighbour's as well
+    n_saturated, n_shared : good foreground pixels that are saturated, and a neighbour's as well
+    share : of the profile on the usable foreground pixels, 0 to 1
     mean_u, mean_v : centroid in profile coordinates, 0 where the sum is not positive
     square_uu, square_uv, square_vv : second moments about the predicted position
     """
@@ -145,6 +155,7 @@ class Sums:
     n_outside: Array
     n_saturated: Array
     n_shared: Array
+    share: Array
     mean_u: Array
     mean_v: Array
     square_uu: Array
@@ -160,6 +171,12 @@ class Sums:
     def empty(cls) -> "Sums":
         """Return the sums of no reflections."""
         return cls.from_table(np.empty((0, N_SUMS)))
+
+    @property
+    def i_over_sigma(self) -> Array:
+        """(n,) of the sums; 0 where no pixel could be used."""
+        sigma = np.sqrt(self.variance_sum)
+        return np.divide(self.intensity_sum, sigma, out=np.zeros_like(sigma), where=sigma > 0.0)
 
     def take(self, rows: NDArray[np.bool_] | IntArray) -> "Sums":
         """Return the sums of some reflections."""
@@ -297,21 +314,21 @@ def _one(
     u = pixels.offset[fore] @ windows.to_profile[pixels.row].T
     share = _profile_at(recipe.profile, u)
     share = share / share.sum() if share.sum() > 0 else np.full(len(u), 1.0 / max(len(u), 1))
-    usable = pixels.good[fore]
+    usable = pixels.good[fore] & ~shared[fore]
     sums, net = _sums(
         pixels.offset[fore][usable],
         pixels.photons[fore][usable],
         share[usable],
         plane,
-        readout.variance,
     )
     moments = _moments(u[usable], net)
     counts = [
         np.sum(usable),
-        np.sum(pixels.inside[fore] & ~usable),
+        np.sum(pixels.inside[fore] & ~pixels.good[fore]),
         np.sum(~pixels.inside[fore]),
         np.sum(pixels.saturated[fore]),
-        np.sum(shared[fore] & usable),
+        np.sum(shared[fore] & pixels.good[fore]),
+        share[usable].sum(),
     ]
     known = [*plane.values, plane.variance, plane.n_used, plane.n_rejected]
     return [*sums, *known, *counts, *moments]
@@ -326,30 +343,55 @@ class _Plane:
     variance: float
     n_used: int
     n_rejected: int
+    level_scale: float = 1.0
+    level_floor: float = 1.0
+    level_offset: float = 0.0
+
+    def level(self, background: Array) -> Array:
+        """Return the variance of pixels where the plane is `background` [photon^2]."""
+        counted = np.maximum(background, self.level_floor) + self.level_offset
+        return np.asarray(self.level_scale * counted)
 
 
 def _fit_plane(offset: Array, photons: Array, variance: float, sigmas: float) -> _Plane:
     """Return the plane through background pixels at `offset` (m, 2), outliers rejected."""
     n = len(photons)
     if n == 0:
-        return _Plane(np.zeros(3), np.zeros((3, 3)), 0.0, 0, 0)
+        return _Plane(np.zeros(3), np.zeros((3, 3)), 0.0, 0, 0, level_offset=variance)
     terms = np.column_stack([np.ones(n), offset])
-    values = np.array([np.partition(photons, (n - 1) // 2)[(n - 1) // 2], 0.0, 0.0])
+    middle = _lower_median(photons)
+    spread = MAD_TO_SIGMA * _lower_median(np.abs(photons - middle))
+    noise = max(variance, spread**2 - max(middle, 0.0))
+    values = np.array([middle, 0.0, 0.0])
     inverse = np.zeros((3, 3))
     used = np.ones(n, dtype=bool)
     for _ in range(N_REFITS):
-        used = np.abs(_anscombe(photons, variance) - _anscombe(terms @ values, variance)) <= sigmas
+        used = np.abs(_deviation(photons, terms @ values, noise)) <= sigmas
         if not used.any():
-            return _Plane(values, inverse, 0.0, 0, n)
+            return _Plane(values, np.zeros((3, 3)), 0.0, 0, n, level_offset=variance)
         values, inverse = _least_squares(terms[used], photons[used])
-    squares = (photons[used] - terms[used] @ values) ** 2
-    level = max(values[0], 1.0 / np.sum(used)) + variance
-    return _Plane(values, inverse * level, squares.mean(), int(used.sum()), int(n - used.sum()))
+    n_used = int(used.sum())
+    seen = float(np.mean((photons[used] - terms[used] @ values) ** 2))
+    floor = 1.0 / n_used
+    expected = max(values[0], floor) + variance
+    scale = (n_used * seen / expected + N_PRIOR) / (n_used + N_PRIOR)
+    covariance = inverse * scale * expected
+    return _Plane(values, covariance, seen, n_used, n - n_used, scale, floor, variance)
 
 
-def _anscombe(photons: Array, variance: float) -> Array:
-    """Return counts on a scale where their standard deviation is about 1."""
-    return np.asarray(2.0 * np.sqrt(np.maximum(photons + 0.375 + variance, 0.0)))
+def _lower_median(values: Array) -> float:
+    """Return the median, the lower of the two middle values of an even number."""
+    middle = (len(values) - 1) // 2
+    return float(np.partition(values, middle)[middle])
+
+
+def _deviation(photons: Array, background: Array, noise: float) -> Array:
+    """Return how far counts are from the background, on a scale where the deviation is about 1.
+
+    Background below zero is an offset of the detector, without counting noise.
+    """
+    level = np.maximum(background, 0.0) + 0.375 + noise
+    return np.asarray(2.0 * (np.sqrt(np.maximum(photons - background + level, 0.0)) - level**0.5))
 
 
 def _least_squares(terms: Array, photons: Array) -> tuple[Array, Array]:
@@ -375,16 +417,18 @@ def _profile_at(profile: Array, u: Array) -> Array:
 
 
 def _sums(
-    offset: Array, photons: Array, share: Array, plane: _Plane, variance: float
+    offset: Array, photons: Array, share: Array, plane: _Plane
 ) -> tuple[list[float], Array]:
     """Return sum, its variance, profile fit and its variance; and the net photons by pixel."""
     terms = np.column_stack([np.ones(len(photons)), offset])
     background = terms @ plane.values
-    level = np.maximum(background, 1.0 / max(plane.n_used, 1)) + variance
+    level = plane.level(background)
     net = photons - background
     total = float(net.sum())
     weight = terms.sum(axis=0)
     variance_sum = max(total, 0.0) + level.sum() + weight @ plane.covariance @ weight
+    whole = share.sum() if share.sum() > 0.0 else 1.0
+    total, variance_sum = total / whole, variance_sum / whole**2
     fitted, variance_fit = total, variance_sum
     for _ in range(N_REFITS):
         spread = level + share * max(fitted, 0.0)

@@ -17,15 +17,19 @@ MAX_REJECTED = 0.3
 """A background of which a larger share was rejected is flagged."""
 
 
-def flags_of(sums: Sums, min_background_pixels: int) -> NDArray[np.uint8]:
-    """Return the flags (n,) of reflections: bits of `ReflectionFlag`."""
-    few = sums.n_background < min_background_pixels
+def flags_of(sums: Sums, settings: IntegrateSettings) -> NDArray[np.uint8]:
+    """Return the flags (n,) of reflections: bits of `ReflectionFlag`.
+
+    Overlap, mask and edge count where they take more of the spot than is allowed.
+    """
+    few = sums.n_background < settings.min_background_pixels
+    part = sums.share < settings.min_share
     uneven = sums.n_rejected > MAX_REJECTED * (sums.n_background + sums.n_rejected)
     found = {
-        ReflectionFlag.OVERLAP: sums.n_shared > 0,
+        ReflectionFlag.OVERLAP: part & (sums.n_shared > 0),
         ReflectionFlag.SATURATED: sums.n_saturated > 0,
-        ReflectionFlag.MASKED: sums.n_masked > 0,
-        ReflectionFlag.EDGE: sums.n_outside > 0,
+        ReflectionFlag.MASKED: part & (sums.n_masked > 0),
+        ReflectionFlag.EDGE: part & (sums.n_outside > 0),
         ReflectionFlag.BACKGROUND: few | uneven,
     }
     result = np.zeros(len(sums.n_background), dtype=np.uint8)
@@ -72,7 +76,7 @@ def reflection_rows(
         excitation_invang=found.excitation_invang,
         partiality=partiality,
         polarization=beam.polarization(found.s1),
-        flags=flags_of(sums, settings.min_background_pixels),
+        flags=flags_of(sums, settings),
     )
 
 

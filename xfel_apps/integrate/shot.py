@@ -182,8 +182,8 @@ class _Look:
         recipe = Recipe(gaussian_profile(FIRST_SIGMAS), settings.guard, settings.outlier_sigmas)
         sums = integrate(shot.frame, shot.good, windows, readout, recipe)
         readout = replace(readout, variance=_noise_variance(sums))
-        i_over_sigma = sums.intensity_sum / np.sqrt(sums.variance_sum)
-        strong = np.flatnonzero(is_clean(sums) & (i_over_sigma >= settings.strong_i_over_sigma))
+        is_strong = sums.i_over_sigma >= settings.strong_i_over_sigma
+        strong = np.flatnonzero(is_clean(sums) & is_strong)
         if len(strong) >= settings.min_strong:
             moments = np.column_stack([sums.square_uu, sums.square_vv])[strong]
             shape = measure_shape(moments * half_axes[strong] ** 2, frames.throw_px[strong], shape)
@@ -193,7 +193,7 @@ class _Look:
         self, lattice: IntArray, d_spots_ang: Sequence[float], settings: IntegrateSettings
     ) -> list[float]:
         """Return the resolution limit of each lattice, margin included."""
-        i_over_sigma = self.sums.intensity_sum / np.sqrt(self.sums.variance_sum)
+        i_over_sigma = self.sums.i_over_sigma
         d_ang = 1.0 / self.found.q_length_invang
         clean = is_clean(self.sums)
         limits = []

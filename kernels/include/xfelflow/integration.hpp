@@ -14,7 +14,9 @@ using Array = Kokkos::View<Data, Kokkos::LayoutRight, Space::memory_space>;
 constexpr int max_half = 15;
 constexpr int max_pixels = (2 * max_half + 1) * (2 * max_half + 1);
 constexpr int n_refits = 3;
-constexpr int n_sums = 20;
+constexpr int n_sums = 21;
+constexpr double n_prior = 20.0;
+constexpr double mad_to_sigma = 1.4826;
 
 struct Windows {
   Array<const long*> panel;
@@ -53,6 +55,12 @@ struct Plane {
   double c00 = 0.0, c01 = 0.0, c02 = 0.0, c11 = 0.0, c12 = 0.0, c22 = 0.0;
   double variance = 0.0;
   int n_used = 0, n_rejected = 0;
+  double level_scale = 1.0, level_floor = 1.0, level_offset = 0.0;
+
+  /// Variance of pixels where the plane is `background`.
+  KOKKOS_INLINE_FUNCTION double level(double background) const {
+    return level_scale * ((background > level_floor ? background : level_floor) + level_offset);
+  }
 
   KOKKOS_INLINE_FUNCTION double at(double x, double y) const { return value + fast * x + slow * y; }
 
@@ -84,10 +92,11 @@ KOKKOS_INLINE_FUNCTION double lower_median(double* v, int n) {
   return v[k];
 }
 
-/// Counts on a scale where their standard deviation is about 1 (Anscombe 1948).
-KOKKOS_INLINE_FUNCTION double anscombe(double photons, double variance) {
-  const double shifted = photons + 0.375 + variance;
-  return shifted > 0.0 ? 2.0 * std::sqrt(shifted) : 0.0;
+/// How far counts are from the background, on a scale where the deviation is about 1 (Anscombe 1948).
+KOKKOS_INLINE_FUNCTION double deviation(double photons, double background, double noise) {
+  const double level = (background > 0.0 ? background : 0.0) + 0.375 + noise;
+  const double seen = photons - background + level;
+  return 2.0 * ((seen > 0.0 ? std::sqrt(seen) : 0.0) - std::sqrt(level));
 }
 
 /// Least-squares plane through the used pixels; without slopes where they are not determined.
@@ -125,16 +134,20 @@ KOKKOS_INLINE_FUNCTION void least_squares(const Pixels& pixels, const bool* used
 /// Plane through the background pixels, those too far from it rejected.
 KOKKOS_INLINE_FUNCTION Plane fit_plane(const Pixels& pixels, double variance, double sigmas) {
   Plane plane;
+  plane.level_offset = variance;
   if (pixels.n == 0) return plane;
   double work[max_pixels] = {};
   bool used[max_pixels];
   for (int i = 0; i < pixels.n; ++i) work[i] = pixels.photons[i];
   plane.value = lower_median(work, pixels.n);
-  for (int i = 0; i < pixels.n; ++i) work[i] = anscombe(pixels.photons[i], variance);
+  for (int i = 0; i < pixels.n; ++i) work[i] = std::fabs(pixels.photons[i] - plane.value);
+  const double sigma = mad_to_sigma * lower_median(work, pixels.n);
+  const double excess = sigma * sigma - (plane.value > 0.0 ? plane.value : 0.0);
+  const double noise = excess > variance ? excess : variance;
   for (int refit = 0; refit < n_refits; ++refit) {
     plane.n_used = 0;
     for (int i = 0; i < pixels.n; ++i) {
-      const double away = work[i] - anscombe(plane.at(pixels.x[i], pixels.y[i]), variance);
+      const double away = deviation(pixels.photons[i], plane.at(pixels.x[i], pixels.y[i]), noise);
       used[i] = away <= sigmas && away >= -sigmas;
       plane.n_used += used[i];
     }
@@ -151,8 +164,11 @@ KOKKOS_INLINE_FUNCTION Plane fit_plane(const Pixels& pixels, double variance, do
     squares += used[i] ? away * away : 0.0;
   }
   plane.variance = squares / plane.n_used;
-  const double least = 1.0 / plane.n_used, level = (plane.value > least ? plane.value : least) + variance;
-  for (double* c : {&plane.c00, &plane.c01, &plane.c02, &plane.c11, &plane.c12, &plane.c22}) *c *= level;
+  plane.level_floor = 1.0 / plane.n_used;
+  const double expected = plane.level(plane.value);
+  plane.level_scale = (plane.n_used * plane.variance / expected + n_prior) / (plane.n_used + n_prior);
+  for (double* c : {&plane.c00, &plane.c01, &plane.c02, &plane.c11, &plane.c12, &plane.c22})
+    *c *= plane.level_scale * expected;
   return plane;
 }
 
@@ -185,7 +201,7 @@ struct Integrate {
   struct Foreground {
     Pixels pixels;
     double share[max_pixels], u[max_pixels], v[max_pixels];
-    double total_share = 0.0;
+    double total_share = 0.0, used_share = 0.0;
     int n = 0, n_masked = 0, n_outside = 0, n_saturated = 0, n_shared = 0;
   };
 
@@ -196,6 +212,8 @@ struct Integrate {
     const Plane plane = fit_plane(back, readout.variance, recipe.outlier_sigmas);
     for (int i = 0; i < fore.pixels.n; ++i)
       fore.share[i] = fore.total_share > 0.0 ? fore.share[i] / fore.total_share : 1.0 / fore.n;
+    fore.used_share = fore.total_share > 0.0 ? fore.used_share / fore.total_share
+                                             : fore.pixels.n / (fore.n > 0 ? fore.n : 1.0);
     double* out = &sums(row, 0);
     add_up(fore, plane, out);
     fit_profile(fore, plane, out);
@@ -203,8 +221,8 @@ struct Integrate {
                             static_cast<double>(plane.n_used), static_cast<double>(plane.n_rejected),
                             static_cast<double>(fore.pixels.n), static_cast<double>(fore.n_masked),
                             static_cast<double>(fore.n_outside), static_cast<double>(fore.n_saturated),
-                            static_cast<double>(fore.n_shared)};
-    for (int i = 0; i < 11; ++i) out[4 + i] = known[i];
+                            static_cast<double>(fore.n_shared), fore.used_share};
+    for (int i = 0; i < 12; ++i) out[4 + i] = known[i];
   }
 
   KOKKOS_INLINE_FUNCTION double squared_radius(int row, double dx, double dy, double& u, double& v) const {
@@ -258,17 +276,13 @@ struct Integrate {
         }
         fore.n_saturated += saturated;
         fore.n_shared += shared;
+        if (shared) continue;
+        fore.used_share += share;
         fore.share[fore.pixels.n] = share;
         fore.u[fore.pixels.n] = u;
         fore.v[fore.pixels.n] = v;
         fore.pixels.add(dx, dy, photons);
       }
-  }
-
-  /// Expected variance of a background pixel; a plane of n pixels never counts as less than one photon.
-  KOKKOS_INLINE_FUNCTION double level(const Plane& plane, double background) const {
-    const double least = 1.0 / (plane.n_used > 0 ? plane.n_used : 1);
-    return (background > least ? background : least) + readout.variance;
   }
 
   /// Sum, its variance and the moments.
@@ -279,15 +293,16 @@ struct Integrate {
       const double x = fore.pixels.x[i], y = fore.pixels.y[i], background = plane.at(x, y);
       const double net = fore.pixels.photons[i] - background, u = fore.u[i], v = fore.v[i];
       total += net;
-      variance += level(plane, background);
+      variance += plane.level(background);
       w1 += x;
       w2 += y;
       const double terms[] = {u, v, u * u, u * v, v * v};
       for (int k = 0; k < 5; ++k) moments[k] += net * terms[k];
     }
-    out[0] = total;
-    out[1] = (total > 0.0 ? total : 0.0) + variance + plane.spread(fore.pixels.n, w1, w2);
-    for (int k = 0; k < 5; ++k) out[15 + k] = total > 0.0 ? moments[k] / total : 0.0;
+    const double whole = fore.used_share > 0.0 ? fore.used_share : 1.0;
+    out[0] = total / whole;
+    out[1] = ((total > 0.0 ? total : 0.0) + variance + plane.spread(fore.pixels.n, w1, w2)) / (whole * whole);
+    for (int k = 0; k < 5; ++k) out[16 + k] = total > 0.0 ? moments[k] / total : 0.0;
   }
 
   /// Intensity that best scales the profile to the pixels, and its variance.
@@ -297,7 +312,7 @@ struct Integrate {
       double power = 0.0, sum = 0.0, w0 = 0.0, w1 = 0.0, w2 = 0.0;
       for (int i = 0; i < fore.pixels.n; ++i) {
         const double x = fore.pixels.x[i], y = fore.pixels.y[i], background = plane.at(x, y), p = fore.share[i];
-        const double weight = p / (level(plane, background) + p * (fitted > 0.0 ? fitted : 0.0));
+        const double weight = p / (plane.level(background) + p * (fitted > 0.0 ? fitted : 0.0));
         power += p * weight;
         sum += (fore.pixels.photons[i] - background) * weight;
         w0 += weight;
