@@ -34,6 +34,9 @@ MAX_HALF_PX = 15
 PIXEL_TYPES = ("int16", "uint16", "int32", "uint32", "float32", "float64")
 """Pixel types the kernel reads as they are; others are converted to float32."""
 
+N_START = 64
+"""About how many background pixels give the first level and noise, from which outliers are told."""
+
 N_PRIOR = 20
 """Pixels that the expected variance of the background counts for beside the observed one."""
 
@@ -359,8 +362,9 @@ def _fit_plane(offset: Array, photons: Array, variance: float, sigmas: float) ->
     if n == 0:
         return _Plane(np.zeros(3), np.zeros((3, 3)), 0.0, 0, 0, level_offset=variance)
     terms = np.column_stack([np.ones(n), offset])
-    middle = _lower_median(photons)
-    spread = MAD_TO_SIGMA * _lower_median(np.abs(photons - middle))
+    sample = photons[:: max(1, n // N_START)]
+    middle = _lower_median(sample)
+    spread = MAD_TO_SIGMA * _lower_median(np.abs(sample - middle))
     noise = max(variance, spread**2 - max(middle, 0.0))
     values = np.array([middle, 0.0, 0.0])
     inverse = np.zeros((3, 3))
@@ -416,9 +420,7 @@ def _profile_at(profile: Array, u: Array) -> Array:
     return np.asarray(low * (1.0 - fj) + high * fj)
 
 
-def _sums(
-    offset: Array, photons: Array, share: Array, plane: _Plane
-) -> tuple[list[float], Array]:
+def _sums(offset: Array, photons: Array, share: Array, plane: _Plane) -> tuple[list[float], Array]:
     """Return sum, its variance, profile fit and its variance; and the net photons by pixel."""
     terms = np.column_stack([np.ones(len(photons)), offset])
     background = terms @ plane.values

@@ -4,6 +4,7 @@
 
 #include <Kokkos_Core.hpp>
 #include <cmath>
+#include <xfelflow/vector_math.hpp>
 
 namespace xfelflow::integration {
 
@@ -15,6 +16,7 @@ constexpr int max_half = 15;
 constexpr int max_pixels = (2 * max_half + 1) * (2 * max_half + 1);
 constexpr int n_refits = 3;
 constexpr int n_sums = 21;
+constexpr int n_start = 64;
 constexpr double n_prior = 20.0;
 constexpr double mad_to_sigma = 1.4826;
 
@@ -92,18 +94,20 @@ KOKKOS_INLINE_FUNCTION double lower_median(double* v, int n) {
   return v[k];
 }
 
-/// How far counts are from the background, on a scale where the deviation is about 1 (Anscombe 1948).
-KOKKOS_INLINE_FUNCTION double deviation(double photons, double background, double noise) {
-  const double level = (background > 0.0 ? background : 0.0) + 0.375 + noise;
-  const double seen = photons - background + level;
-  return 2.0 * ((seen > 0.0 ? std::sqrt(seen) : 0.0) - std::sqrt(level));
+/// Whether counts are within some sigmas of the background, on a scale where the deviation is about 1
+/// (Anscombe 1948): with level = background + 3/8 + noise, |sqrt(photons ...) - sqrt(level)| <= sigmas / 2.
+KOKKOS_INLINE_FUNCTION bool is_near(double photons, double background, double noise, double sigmas) {
+  const double half = 0.5 * sigmas, root = sqrt((background > 0.0 ? background : 0.0) + 0.375 + noise);
+  const double away = photons - background, low = root - half;
+  return (away <= half * (2.0 * root + half)) & ((low <= 0.0) | (away >= half * (half - 2.0 * root)));
 }
 
 /// Least-squares plane through the used pixels; without slopes where they are not determined.
-KOKKOS_INLINE_FUNCTION void least_squares(const Pixels& pixels, const bool* used, Plane& plane) {
+KOKKOS_INLINE_FUNCTION void least_squares(const Pixels& pixels, const double* used, Plane& plane) {
   double n = 0.0, x = 0.0, y = 0.0, xx = 0.0, xy = 0.0, yy = 0.0, p = 0.0, px = 0.0, py = 0.0;
+  XFELFLOW_SIMD(reduction(+ : n, x, y, xx, xy, yy, p, px, py))
   for (int i = 0; i < pixels.n; ++i) {
-    const double w = used[i] ? 1.0 : 0.0, wx = w * pixels.x[i], wy = w * pixels.y[i], v = pixels.photons[i];
+    const double w = used[i], wx = w * pixels.x[i], wy = w * pixels.y[i], v = pixels.photons[i];
     n += w;
     x += wx;
     y += wy;
@@ -137,21 +141,27 @@ KOKKOS_INLINE_FUNCTION Plane fit_plane(const Pixels& pixels, double variance, do
   plane.level_offset = variance;
   if (pixels.n == 0) return plane;
   double work[max_pixels] = {};
-  bool used[max_pixels];
-  for (int i = 0; i < pixels.n; ++i) work[i] = pixels.photons[i];
-  plane.value = lower_median(work, pixels.n);
-  for (int i = 0; i < pixels.n; ++i) work[i] = std::fabs(pixels.photons[i] - plane.value);
-  const double sigma = mad_to_sigma * lower_median(work, pixels.n);
+  const int step = pixels.n < n_start ? 1 : pixels.n / n_start, n_sample = (pixels.n + step - 1) / step;
+  for (int i = 0; i < n_sample; ++i) work[i] = pixels.photons[i * step];
+  plane.value = lower_median(work, n_sample);
+  for (int i = 0; i < n_sample; ++i) work[i] = std::fabs(work[i] - plane.value);
+  const double sigma = mad_to_sigma * lower_median(work, n_sample);
   const double excess = sigma * sigma - (plane.value > 0.0 ? plane.value : 0.0);
   const double noise = excess > variance ? excess : variance;
+  double* used = work;  // 1 or 0
+  for (int i = 0; i < pixels.n; ++i) used[i] = 0.0;
   for (int refit = 0; refit < n_refits; ++refit) {
-    plane.n_used = 0;
+    double n_used = 0.0, n_changed = 0.0;
+    XFELFLOW_SIMD(reduction(+ : n_used, n_changed))
     for (int i = 0; i < pixels.n; ++i) {
-      const double away = deviation(pixels.photons[i], plane.at(pixels.x[i], pixels.y[i]), noise);
-      used[i] = away <= sigmas && away >= -sigmas;
-      plane.n_used += used[i];
+      const double near = is_near(pixels.photons[i], plane.at(pixels.x[i], pixels.y[i]), noise, sigmas) ? 1.0 : 0.0;
+      n_changed += near == used[i] ? 0.0 : 1.0;
+      n_used += near;
+      used[i] = near;
     }
+    plane.n_used = static_cast<int>(n_used);
     plane.n_rejected = pixels.n - plane.n_used;
+    if (refit > 0 && n_changed == 0.0) break;  // the same pixels give the same plane
     if (plane.n_used == 0) {
       plane.c00 = plane.c01 = plane.c02 = plane.c11 = plane.c12 = plane.c22 = 0.0;
       return plane;
@@ -159,9 +169,10 @@ KOKKOS_INLINE_FUNCTION Plane fit_plane(const Pixels& pixels, double variance, do
     least_squares(pixels, used, plane);
   }
   double squares = 0.0;
+  XFELFLOW_SIMD(reduction(+ : squares))
   for (int i = 0; i < pixels.n; ++i) {
     const double away = pixels.photons[i] - plane.at(pixels.x[i], pixels.y[i]);
-    squares += used[i] ? away * away : 0.0;
+    squares += used[i] * away * away;
   }
   plane.variance = squares / plane.n_used;
   plane.level_floor = 1.0 / plane.n_used;
@@ -225,64 +236,77 @@ struct Integrate {
     for (int i = 0; i < 12; ++i) out[4 + i] = known[i];
   }
 
-  KOKKOS_INLINE_FUNCTION double squared_radius(int row, double dx, double dy, double& u, double& v) const {
-    u = windows.to_profile(row, 0, 0) * dx + windows.to_profile(row, 0, 1) * dy;
-    v = windows.to_profile(row, 1, 0) * dx + windows.to_profile(row, 1, 1) * dy;
-    return u * u + v * v;
+  /// The pixels of one window, in rows along fast: a square of `side` from (fast0, slow0).
+  struct Square {
+    long fast0, slow0;
+    int side;
+  };
+
+  /// Ellipse of a reflection: centre in the slab and the matrix to profile coordinates.
+  struct Ellipse {
+    double x, y, uf, us, vf, vs;
+  };
+
+  KOKKOS_INLINE_FUNCTION Ellipse ellipse(int row) const {
+    return {windows.centre(row, 0),        windows.centre(row, 1),        windows.to_profile(row, 0, 0),
+            windows.to_profile(row, 0, 1), windows.to_profile(row, 1, 0), windows.to_profile(row, 1, 1)};
   }
 
-  /// Whether a slab position is in the foreground, and in the guarded ellipse, of a neighbour.
-  KOKKOS_INLINE_FUNCTION void look_around(int row, double x, double y, bool& shared, bool& taken) const {
-    shared = taken = false;
+  /// Mark pixels in the guarded ellipse of a neighbour (1), and in its foreground (2).
+  KOKKOS_INLINE_FUNCTION void look_around(int row, const Square& square, unsigned char* near) const {
+    for (int i = 0; i < square.side * square.side; ++i) near[i] = 0;
     for (long k = windows.starts(row); k < windows.starts(row + 1); ++k) {
-      const int other = static_cast<int>(windows.neighbours(k));
-      double u, v;
-      const double r2 = squared_radius(other, x - windows.centre(other, 0), y - windows.centre(other, 1), u, v);
-      shared = shared || r2 <= 1.0;
-      taken = taken || r2 <= recipe.guard_squared;
+      const Ellipse e = ellipse(static_cast<int>(windows.neighbours(k)));
+      for (int j = 0; j < square.side; ++j) {
+        const double y = square.slow0 + j + 0.5 - e.y, x0 = square.fast0 + 0.5 - e.x;
+        unsigned char* line = near + j * square.side;
+        for (int i = 0; i < square.side; ++i) {
+          const double x = x0 + i, u = e.uf * x + e.us * y, v = e.vf * x + e.vs * y, r2 = u * u + v * v;
+          line[i] |= (r2 <= recipe.guard_squared ? 1 : 0) | (r2 <= 1.0 ? 2 : 0);
+        }
+      }
     }
   }
 
   KOKKOS_INLINE_FUNCTION void sort_pixels(int row, Foreground& fore, Pixels& back) const {
     const long panel = windows.panel(row), half = windows.half(row);
-    const double x0 = windows.centre(row, 0), y0 = windows.centre(row, 1);
-    const long fast0 = static_cast<long>(std::floor(x0)), slow0 = static_cast<long>(std::floor(y0));
-    for (long slow = slow0 - half; slow <= slow0 + half; ++slow)
-      for (long fast = fast0 - half; fast <= fast0 + half; ++fast) {
-        const double dx = fast + 0.5 - x0, dy = slow + 0.5 - y0;
-        double u, v;
-        const double r2 = squared_radius(row, dx, dy, u, v);
-        if (r2 > 1.0 && r2 <= recipe.guard_squared) continue;
-        const bool inside = slow >= readout.panel(panel, 0) && slow < readout.panel(panel, 1) &&
-                            fast >= readout.panel(panel, 2) && fast < readout.panel(panel, 3);
-        if (!inside && r2 > 1.0) continue;
-        const double adu = inside ? static_cast<double>(frame(slow, fast)) : 0.0;
-        const bool usable = inside && good(slow, fast) != 0 && adu >= readout.bottom_adu(panel);  // NaN is not
-        const bool saturated = usable && adu > readout.top_adu(panel);
-        if (r2 > 1.0 && (!usable || saturated)) continue;
-        bool shared, taken;
-        look_around(row, fast + 0.5, slow + 0.5, shared, taken);
-        const double photons = adu * readout.photons_per_adu(panel);
-        if (r2 > 1.0) {
-          if (!taken) back.add(dx, dy, photons);
-          continue;
-        }
-        const double share = profile_at(recipe.profile, u, v);
-        fore.total_share += share;
-        ++fore.n;
-        if (!usable) {
-          ++(inside ? fore.n_masked : fore.n_outside);
-          continue;
-        }
-        fore.n_saturated += saturated;
-        fore.n_shared += shared;
-        if (shared) continue;
-        fore.used_share += share;
-        fore.share[fore.pixels.n] = share;
-        fore.u[fore.pixels.n] = u;
-        fore.v[fore.pixels.n] = v;
-        fore.pixels.add(dx, dy, photons);
+    const Ellipse e = ellipse(row);
+    const Square square{static_cast<long>(std::floor(e.x)) - half, static_cast<long>(std::floor(e.y)) - half,
+                        static_cast<int>(2 * half + 1)};
+    unsigned char near[max_pixels];
+    look_around(row, square, near);
+    const long top = readout.panel(panel, 0), bottom = readout.panel(panel, 1), left = readout.panel(panel, 2),
+               right = readout.panel(panel, 3);
+    const double scale = readout.photons_per_adu(panel), low = readout.bottom_adu(panel), high = readout.top_adu(panel);
+    for (int index = 0, column = 0, line = 0; index < square.side * square.side; ++index, ++column) {
+      if (column == square.side) column = 0, ++line;
+      const long slow = square.slow0 + line, fast = square.fast0 + column;
+      const double dx = fast + 0.5 - e.x, dy = slow + 0.5 - e.y;
+      const double u = e.uf * dx + e.us * dy, v = e.vf * dx + e.vs * dy, r2 = u * u + v * v;
+      if (r2 > 1.0 && (r2 <= recipe.guard_squared || near[index] != 0)) continue;
+      const bool inside = slow >= top && slow < bottom && fast >= left && fast < right;
+      const double adu = inside ? static_cast<double>(frame(slow, fast)) : 0.0;
+      const bool usable = inside && good(slow, fast) != 0 && adu >= low;  // NaN is not
+      const bool saturated = usable && adu > high;
+      if (r2 > 1.0) {
+        if (usable && !saturated) back.add(dx, dy, adu * scale);
+        continue;
       }
+      const double share = profile_at(recipe.profile, u, v);
+      const bool shared = (near[index] & 2) != 0;
+      fore.total_share += share;
+      ++fore.n;
+      fore.n_masked += inside && !usable;
+      fore.n_outside += !inside;
+      fore.n_saturated += saturated;
+      fore.n_shared += usable && shared;
+      if (!usable || shared) continue;
+      fore.used_share += share;
+      fore.share[fore.pixels.n] = share;
+      fore.u[fore.pixels.n] = u;
+      fore.v[fore.pixels.n] = v;
+      fore.pixels.add(dx, dy, adu * scale);
+    }
   }
 
   /// Sum, its variance and the moments.
