@@ -53,7 +53,7 @@ def run(
 ) -> int:
     """Parse, run `body`, and return the exit code; expected errors become one line on stderr.
 
-    An error that all ranks meet is said once: rank 0 speaks first, and its exit ends the job.
+    An error that all ranks meet is said once.
     """
     comm = comm or mpi.world()
     args = arguments.parse_args(argv)
@@ -64,8 +64,19 @@ def run(
             print(f"stopped: {err}", file=sys.stderr)
         return EXIT_AGAIN
     except XfelError as err:
-        if comm.rank > 0:
-            time.sleep(RANK_0_FIRST_S)
-        print(f"error: {err}", file=sys.stderr)
+        _say(err, comm)
         return EXIT_ERROR
     return EXIT_OK
+
+
+def _say(err: XfelError, comm: mpi.Comm) -> None:
+    """Print an error; where all ranks meet it, only rank 0 does, and the others wait for that.
+
+    A rank that meets one alone gives rank 0, whose exit ends the job, a moment to speak first.
+    """
+    if comm.rank > 0 and not err.on_all_ranks:
+        time.sleep(RANK_0_FIRST_S)
+    if comm.rank == 0 or not err.on_all_ranks:
+        print(f"error: {err}", file=sys.stderr, flush=True)
+    if err.on_all_ranks:
+        comm.Barrier()

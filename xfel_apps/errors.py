@@ -2,7 +2,14 @@
 
 
 class XfelError(Exception):
-    """Base of every expected error: shown as one line on stderr, exit code 1."""
+    """Base of every expected error: shown as one line on stderr, exit code 1.
+
+    Attributes
+    ----------
+    on_all_ranks : every rank has met this one error; rank 0 says it
+    """
+
+    on_all_ranks = False
 
 
 class SettingsError(XfelError):

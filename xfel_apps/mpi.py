@@ -193,5 +193,6 @@ def agree(comm: Comm, action: Callable[[], Any]) -> Any:
             answer = (None, err)
     value, error = comm.bcast(answer)
     if error is not None:
+        error.on_all_ranks = True
         raise error
     return value

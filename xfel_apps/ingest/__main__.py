@@ -5,16 +5,20 @@ import sys
 from collections.abc import Sequence
 
 from xfel_apps import app, mpi
+from xfel_apps.containers.manifest import Manifest
 from xfel_apps.ingest.run import ingest
 from xfel_apps.ingest.settings import IngestSettings
 
 
 def body(args: argparse.Namespace, comm: mpi.Comm) -> None:
     """Index the run on rank 0; the others wait for it."""
-    settings = IngestSettings.from_json(args.settings)
-    manifest = mpi.agree(comm, lambda: ingest(args.run, args.paths, settings, args.events))
+    manifest = mpi.agree(comm, lambda: _index(args))
     if comm.rank == 0:
         print(manifest.summary())
+
+
+def _index(args: argparse.Namespace) -> Manifest:
+    return ingest(args.run, args.paths, IngestSettings.from_json(args.settings), args.events)
 
 
 def main(argv: Sequence[str] | None = None, comm: mpi.Comm | None = None) -> int:
