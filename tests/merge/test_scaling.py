@@ -65,7 +65,7 @@ def test_wilson_prior_finds_the_level_under_noise() -> None:
     weight = noise**-2
     sums = Sums((truth + noise * rng.normal(size=len(s2))) * weight, weight)
     ones = np.ones(len(s2))
-    prior = wilson_prior(sums, s2, ones, np.zeros(len(s2), bool))
+    prior = wilson_prior(sums, weight, s2, ones, np.zeros(len(s2), bool))
     inner = slice(400, -400)
     np.testing.assert_allclose(prior.mean[inner], level[inner], rtol=0.25)
     np.testing.assert_allclose(np.mean(prior.mean / level), 1.0, atol=0.04)
@@ -73,7 +73,7 @@ def test_wilson_prior_finds_the_level_under_noise() -> None:
 
 def test_wilson_prior_of_nothing_is_harmless() -> None:
     nothing = Sums(np.zeros(4), np.zeros(4))
-    prior = wilson_prior(nothing, np.linspace(0, 1, 4), np.ones(4), np.zeros(4, bool))
+    prior = wilson_prior(nothing, np.zeros(4), np.linspace(0, 1, 4), np.ones(4), np.zeros(4, bool))
     assert np.isfinite(prior.posterior(nothing)[0]).all()
 
 

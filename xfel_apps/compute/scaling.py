@@ -16,7 +16,7 @@ Real = NDArray[np.floating]
 Index = NDArray[np.integer]
 STUDENT = 4.0
 """Degrees of freedom of Student's t, the distribution that residuals are taken to have."""
-ABSURD_MEAN, IMPOSSIBLE_MEAN = 15.0, 40.0
+ABSURD_MEAN, IMPOSSIBLE_MEAN = 30.0, 100.0
 """Intensities above so many times the mean do not count for it; observations are refused."""
 MAX_STEP_LOG, MAX_STEP_B = 1.0, 10.0
 """Largest change of log G and of B [Angstrom^2] in one step."""
@@ -121,8 +121,16 @@ class Prior:
         return np.maximum(mean, 0.01 * self.mean), variance
 
 
-def wilson_prior(sums: Sums, s2: Array, epsilon: Array, centric: NDArray[np.bool_]) -> Prior:
+def wilson_prior(
+    sums: Sums, quiet: Array, s2: Array, epsilon: Array, centric: NDArray[np.bool_]
+) -> Prior:
     """Return the mean intensity and variance expected of each slot from its neighbours' means.
+
+    Parameters
+    ----------
+    quiet : (n,) weights of the slots from background noise alone. The weights in `sums` fall with
+        the intensity where errors grow with it, and would bias the level low.
+    s2, epsilon, centric : (n,) of the slots
 
     Means in shells of equally many observed slots, each slot weighted by measurement variance and
     spread of intensities together, interpolated in s^2 on a logarithmic scale.
@@ -132,7 +140,7 @@ def wilson_prior(sums: Sums, s2: Array, epsilon: Array, centric: NDArray[np.bool
     spread = np.where(centric, 2.0, 1.0)
     if not len(seen):
         return Prior(epsilon.copy(), spread * epsilon**2)
-    value, variance = sums.mean[seen] / epsilon[seen], 1.0 / sums.weight[seen] / epsilon[seen] ** 2
+    value, variance = sums.mean[seen] / epsilon[seen], 1.0 / (quiet[seen] * epsilon[seen] ** 2)
     order = np.argsort(s2[seen], kind="stable")
     shells = np.array_split(order, int(np.clip(len(seen) // 50, 1, 25)))
     centre = np.array([s2[seen][shell].mean() for shell in shells])
@@ -167,7 +175,7 @@ def impossible(
     expected, spread : mean intensity at their resolution, and 2 for centric reflections, else 1
 
     The probability of I > t times the mean is exp(-t) (acentric); the limit is far beyond, so that
-    wrong scales do not matter. Source: Read (1999), Acta Cryst. D55, 1759.
+    wrong scales and partialities do not matter. Source: Read (1999), Acta Cryst. D55, 1759.
     """
     full = x * expected
     sigma = np.sqrt(noise + np.maximum(full, 0.0))

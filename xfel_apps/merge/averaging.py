@@ -98,7 +98,7 @@ class Averager:
         scales, model = Scales.ones(self.n_crystals), ErrorModel()
         nothing = np.zeros(self.n_slots)
         sums = self.average(scales, model, nothing)
-        return State(scales, sums, nothing, self.prior_of(sums), model)
+        return State(scales, sums, nothing, self.prior_of(sums, sums.weight), model)
 
     def scale_to(self, reference: Array, like: Prior) -> None:
         """From now on fit scales to `reference` (n_slots,), NaN where unknown, not to the mean.
@@ -108,13 +108,13 @@ class Averager:
         known = np.isfinite(reference)
         level = np.median(like.mean[known]) / max(np.median(reference[known]), 1e-30)
         rough = Sums(np.where(known, reference * level, 0.0), known.astype(float))
-        prior = self.prior_of(rough)
+        prior = self.prior_of(rough, rough.weight)
         weight = np.where(known, (REFERENCE_SIGMA * prior.mean) ** -2.0, 0.0)
         self.target = Sums(rough.weighted * weight, weight), prior
 
-    def prior_of(self, sums: Sums) -> Prior:
-        """Return Wilson's prior for all slots."""
-        return wilson_prior(sums, self.s2, self.epsilon, self.centric)
+    def prior_of(self, sums: Sums, quiet: Array) -> Prior:
+        """Return Wilson's prior for all slots; `quiet` are weights from background noise alone."""
+        return wilson_prior(sums, quiet, self.s2, self.epsilon, self.centric)
 
     def average(self, scales: Scales, model: ErrorModel, weigh_by: Array) -> Sums:
         """Return the sums of all slots, on every rank."""
@@ -188,7 +188,8 @@ class Averager:
         self.rejected = self._impossible(state)
         weigh_by = state.prior.posterior(state.sums)[0]
         sums = self.average(state.scales, state.model, weigh_by)
-        return replace(state, sums=sums, weigh_by=weigh_by, prior=self.prior_of(sums))
+        quiet = self.average(state.scales, ErrorModel(), np.zeros(self.n_slots)).weight
+        return replace(state, sums=sums, weigh_by=weigh_by, prior=self.prior_of(sums, quiet))
 
     def _impossible(self, state: State) -> Mask:
         """Return which observations are stronger than any reflection can be."""

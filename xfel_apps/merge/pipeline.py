@@ -24,6 +24,8 @@ from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.merge.table import Merged, build
 
 Array = NDArray[np.float64]
+CHANCE_SIGMA = 2.0
+"""A correlation counts as too low only by more than so many of its standard errors, 1/sqrt(n)."""
 MIN_COMMON = 10
 """A crystal is judged by its correlation only over so many common reflections."""
 
@@ -169,7 +171,8 @@ def _refuse_uncorrelated(
     n = share.stop - share.start
     found = correlation_by_group(observed, expected, own, n)
     common = np.bincount(own[res.is_common], minlength=n)
-    poor = (found < settings.min_correlation) & (common >= MIN_COMMON)
+    by_chance = CHANCE_SIGMA / np.sqrt(np.maximum(common, 1))
+    poor = (found + by_chance < settings.min_correlation) & (common >= MIN_COMMON)
     poor = np.concatenate(mpi.gather_all(averager.comm, poor))
     verdict[poor & (verdict == Verdict.USED.code)] = Verdict.CORRELATION.code
     if not (verdict == Verdict.USED.code).any():
