@@ -49,7 +49,7 @@ lint: install  ## style, types, layers, rules
 	$(BIN)/lint-imports --no-logo
 ifneq ($(SNAKEFILES),)
 	$(BIN)/snakefmt --check $(SNAKEFILES)
-	$(BIN)/snakemake --lint
+	$(BIN)/snakemake --lint --configfile tests/workflow/lint.yaml
 endif
 
 test: lint  ## lint, then every test

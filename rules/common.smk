@@ -1,0 +1,44 @@
+# The experiment as the rules see it: checked before any job starts.
+from xfel_apps.errors import XfelError
+from xfel_apps.experiment import check_experiment
+from snakemake.exceptions import WorkflowError
+
+try:
+    EXPERIMENT = check_experiment(config)
+    RAW = {run: EXPERIMENT.files(run) for run in EXPERIMENT.runs}
+    DATASETS = {name: EXPERIMENT.version_folder(name) for name in EXPERIMENT.datasets}
+    KEYS = {name: EXPERIMENT.dataset_key(name) for name in EXPERIMENT.datasets}
+except XfelError as error:
+    raise WorkflowError(str(error)) from None
+
+TRIAL = EXPERIMENT.folder.as_posix()
+WORKER = EXPERIMENT.worker.canonical()
+
+
+wildcard_constraints:
+    run="|".join(EXPERIMENT.runs),
+    dataset="|".join(DATASETS) or "none",
+    version=r"v\d{3}",
+
+
+def raw_files(wildcards):
+    """Return the raw files of a run."""
+    return RAW[wildcards.run]
+
+
+def raw_paths(wildcards):
+    """Return the paths of a run as the experiment names them."""
+    return EXPERIMENT.runs[wildcards.run]
+
+
+def dataset_reflections(wildcards):
+    """Return the manifests that are merged into a dataset."""
+    return [
+        f"{TRIAL}/{run}/reflections.json"
+        for run in EXPERIMENT.datasets[wildcards.dataset]
+    ]
+
+
+def dataset_key(wildcards):
+    """Return the digest of what determines a dataset's version."""
+    return KEYS[wildcards.dataset]

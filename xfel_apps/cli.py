@@ -1,0 +1,368 @@
+"""The command `xfelflow`: one verb a stage, and what people reach for first.
+
+Commands import what they need when they run, so that `--help` is instant.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+from xfel_apps import __version__
+from xfel_apps.app import EXIT_AGAIN, EXIT_CODES, EXIT_ERROR
+from xfel_apps.errors import StoppedError, XfelError
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    name="xfelflow",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Raw frames of an X-ray free-electron laser to structure factors.\n\n"
+    "First steps: `xfelflow demo`, or on your own images\n\n"
+    '`xfelflow process IMAGES --cell "79.2 79.2 38 90 90 90" --space-group P43212 --out DIR`\n\n'
+    f"{EXIT_CODES}; 2 the command line is wrong.",
+)
+
+Workers = Annotated[
+    int, typer.Option("-n", "--ranks", min=1, help="MPI ranks that do the work [default: cores]")
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="a setting; may be repeated"),
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="experiment file (YAML) to take settings from")
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run's products")]
+Cell = Annotated[
+    str | None,
+    typer.Option(help='target cell, "a b c alpha beta gamma" in Angstrom and degrees'),
+]
+SpaceGroup = Annotated[str | None, typer.Option(help="Hermann-Mauguin symbol, such as P43212")]
+DMin = Annotated[float | None, typer.Option(help="resolution limit for merging [Angstrom]")]
+
+
+class TableName(StrEnum):
+    """Products that can be shown as a table."""
+
+    EVENTS = "events"
+    SPOTS = "spots"
+    CRYSTALS = "crystals"
+    REFLECTIONS = "reflections"
+
+
+CORES = len(os.sched_getaffinity(0))
+
+
+def expected_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn an expected error into one line on stderr and its exit code."""
+
+    @wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        from xfel_apps.launch import StageFailedError
+
+        try:
+            command(*args, **kwargs)
+        except StoppedError as err:
+            print(f"stopped: {err}", file=sys.stderr)
+            raise typer.Exit(EXIT_AGAIN) from None
+        except StageFailedError:
+            raise typer.Exit(EXIT_ERROR) from None
+        except XfelError as err:
+            print(f"error: {err}", file=sys.stderr)
+            raise typer.Exit(EXIT_ERROR) from None
+
+    return guarded
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"xfelflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="say which version")
+    ] = False,
+) -> None:
+    """Take the options that come before a verb."""
+
+
+def _settings(
+    stage: str, config: Path | None, assignments: list[str] | None, extra: dict[str, Any]
+) -> list[str]:
+    """Return the app's arguments that carry a stage's settings, checked before any work."""
+    from xfel_apps.config import override, read_yaml
+    from xfel_apps.experiment import Experiment
+
+    data = override(read_yaml(config) if config else {}, assignments or [])
+    data.setdefault(stage, {}).update(extra)
+    experiment = Experiment.checked(data)
+    arguments = ["--settings", experiment.section(stage).canonical()]
+    if stage in ("spotfind", "index", "integrate"):
+        arguments += ["--worker", experiment.worker.canonical()]
+    return arguments
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Return the options that the user gave."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _per_shot(stage: str, run: Path, ranks: int, settings: list[str]) -> None:
+    """Run a per-shot stage on a run's folder and say what came out."""
+    from xfel_apps.launch import launch
+    from xfel_apps.process.chain import PER_SHOT
+
+    inputs, output = next((i, o) for name, i, o in PER_SHOT if name == stage)
+    files = [x for name in (*inputs, output) for x in (f"--{name}", str(run / f"{name}.json"))]
+    launch(stage, [*files, *settings], ranks)
+
+
+@app.command()
+@expected_errors
+def process(
+    paths: Annotated[list[str], typer.Argument(help="raw files, folders, globs or lists of files")],
+    out: Annotated[Path, typer.Option(help="folder for everything that is written")],
+    cell: Cell = None,
+    space_group: SpaceGroup = None,
+    ranks: Workers = CORES,
+    merge: Annotated[bool, typer.Option("--merge", help="merge to structure factors")] = False,
+    d_min: DMin = None,
+    geometry: Annotated[
+        Path | None, typer.Option(help="CrystFEL .geom for images without geometry")
+    ] = None,
+    config: Config = None,
+    assignments: Sets = None,
+) -> None:
+    """Take any images through every stage in one go, without a configuration file.
+
+    Without --cell the cell is found from the images. What is written is what the workflow
+    writes, with the settings in DIR/experiment.yaml.
+
+    Example: xfelflow process run14/*.cbf --cell "93.2 93.2 130.7 90 90 120"
+    --space-group P6122 --out thermolysin --merge --d-min 2.0
+    """
+    from xfel_apps.config import read_yaml
+    from xfel_apps.process import Request
+    from xfel_apps.process import process as run_stages
+
+    settings = read_yaml(config) if config else {}
+    for section, values in {
+        "index": _given(cell=cell, space_group=space_group),
+        "merge": _given(d_min_ang=d_min),
+        "ingest": _given(geometry=str(geometry.resolve()) if geometry else None),
+    }.items():
+        settings[section] = {**(settings.get(section) or {}), **values}
+    request = Request(paths, out, ranks, merge, settings, assignments or ())
+    run_stages(request)
+
+
+@app.command()
+@expected_errors
+def ingest(
+    paths: Annotated[list[str], typer.Argument(help="raw files, folders, globs or lists of files")],
+    out: Annotated[Path, typer.Option(help="folder of the run; events.json goes there")],
+    run: Annotated[str, typer.Option(help="name of the run [default: the folder's]")] = "",
+    config: Config = None,
+    assignments: Sets = None,
+) -> None:
+    """List the shots of a run: where each frame lies, its wavelength and scalars.
+
+    Example: xfelflow ingest data/run14 --out results/000/r0014
+    --set 'ingest.filter=pulse_energy_mj > 0.5 and laser_on'
+    """
+    from xfel_apps.launch import launch
+
+    files = [*paths, "--run", run or out.resolve().name, "--events", str(out / "events.json")]
+    launch("ingest", [*files, *_settings("ingest", config, assignments, {})])
+
+
+@app.command()
+@expected_errors
+def spotfind(
+    run: RunFolder, ranks: Workers = CORES, config: Config = None, assignments: Sets = None
+) -> None:
+    """Find Bragg spots on every shot of a run and tell hits from misses.
+
+    Example: xfelflow spotfind results/000/r0014 -n 8 --set spotfind.min_spots=15
+    """
+    _per_shot("spotfind", run, ranks, _settings("spotfind", config, assignments, {}))
+
+
+@app.command()
+@expected_errors
+def index(
+    run: RunFolder,
+    cell: Cell = None,
+    space_group: SpaceGroup = None,
+    ranks: Workers = CORES,
+    config: Config = None,
+    assignments: Sets = None,
+) -> None:
+    """Find the lattices of a run's hits and refine orientation and cell.
+
+    Example: xfelflow index results/000/r0014 --cell "79.2 79.2 38 90 90 90" --space-group P43212
+    """
+    extra = _given(cell=cell, space_group=space_group)
+    _per_shot("index", run, ranks, _settings("index", config, assignments, extra))
+
+
+@app.command()
+@expected_errors
+def integrate(
+    run: RunFolder, ranks: Workers = CORES, config: Config = None, assignments: Sets = None
+) -> None:
+    """Predict and integrate the reflections of a run's lattices.
+
+    Example: xfelflow integrate results/000/r0014
+    """
+    _per_shot("integrate", run, ranks, _settings("integrate", config, assignments, {}))
+
+
+@app.command()
+@expected_errors
+def merge(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of runs")],
+    out: Annotated[Path, typer.Option(help="folder for merged.mtz, merged.json and plots")],
+    d_min: DMin = None,
+    ranks: Workers = CORES,
+    config: Config = None,
+    assignments: Sets = None,
+) -> None:
+    """Scale and merge the reflections of runs to structure factors.
+
+    Example: xfelflow merge results/000/r0014 results/000/r0015 --out merged --d-min 2.3
+    """
+    from xfel_apps.launch import launch
+
+    settings = _settings("merge", config, assignments, _given(d_min_ang=d_min))
+    inputs = [str(run / "reflections.json") for run in runs]
+    files = ["--reflections", *inputs, "--merged", str(out / "merged.json")]
+    launch("merge", [*files, *settings], ranks, hands_out=False)
+
+
+@app.command()
+@expected_errors
+def simulate(
+    out: Annotated[Path, typer.Option(help="folder to write")],
+    model: Annotated[
+        Path | None,
+        typer.Argument(help="PDB, mmCIF or MTZ file [default: a made-up protein]"),
+    ] = None,
+    shots: Annotated[int | None, typer.Option(min=1, help="shots of the run")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="equal seeds give equal runs")] = None,
+    ranks: Workers = CORES,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="a setting; may be repeated"),
+    ] = None,
+) -> None:
+    """Write a simulated NXmx run with its truth beside it.
+
+    Example: xfelflow simulate 2tli.pdb --out tli --shots 500 --set "detector.modules=[4, 2]"
+    """
+    from xfel_apps.launch import launch
+
+    options = _given(shots=shots, seed=seed)
+    arguments = [str(model)] if model else []
+    arguments += ["--out", str(out), *(f"--{name}={value}" for name, value in options.items())]
+    arguments += [f"--set={text}" for text in assignments or ()]
+    launch("simulate", arguments, ranks, hands_out=False)
+
+
+@app.command()
+@expected_errors
+def report(
+    trial: Annotated[Path, typer.Argument(help="folder of a trial, or --out of process")],
+    out: Annotated[Path | None, typer.Option(help="[default: TRIAL/report.html]")] = None,
+) -> None:
+    """Write the self-contained report of a trial.
+
+    Example: xfelflow report results/000
+    """
+    from xfel_apps.report import write_report
+
+    print(write_report(trial, out))
+
+
+@app.command()
+@expected_errors
+def view(
+    run: RunFolder,
+    shot: Annotated[int, typer.Argument(help="number of the event, from 0")],
+    out: Annotated[Path | None, typer.Option(help="[default: RUN-SHOT.png]")] = None,
+) -> None:
+    """Draw one shot with its spots and predictions.
+
+    Example: xfelflow view results/000/r0014 12 --out shot12.png
+    """
+    from xfel_apps.view import draw_shot
+
+    print(draw_shot(run, shot, out or Path(f"{run.resolve().name}-{shot:05d}.png")))
+
+
+@app.command()
+@expected_errors
+def status(
+    folder: Annotated[Path, typer.Argument(help="results, a trial or a run")] = Path("results"),
+) -> None:
+    """Say what is done, what is running and what failed; works while apps run.
+
+    Example: xfelflow status results
+    """
+    from rich.console import Console
+
+    from xfel_apps.status import show_status
+
+    Console().print(show_status(folder))
+
+
+@app.command()
+@expected_errors
+def table(
+    product: Annotated[TableName, typer.Argument(help="which product")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a run, trial or --out folder")],
+    as_csv: Annotated[bool, typer.Option("--csv", help="comma-separated values")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="a JSON list of rows")] = False,
+) -> None:
+    """Print any product as a table.
+
+    Example: xfelflow table crystals results/000 --csv > crystals.csv
+    """
+    from xfel_apps.table import read_table, to_csv, to_json, to_text
+
+    write = to_csv if as_csv else to_json if as_json else to_text
+    print(write(read_table(folder, product.value)).rstrip("\n"))
+
+
+@app.command()
+@expected_errors
+def demo(
+    out: Annotated[Path, typer.Option(help="folder for everything that is written")] = Path("demo"),
+    shots: Annotated[int, typer.Option(min=20, help="shots to simulate")] = 200,
+    ranks: Workers = CORES,
+) -> None:
+    """Simulate a run, take it through the whole workflow and compare with the truth.
+
+    Example: xfelflow demo --shots 100
+    """
+    from xfel_apps.demo import run_demo
+
+    run_demo(out, shots, ranks, print)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,123 @@
+"""The experiment file: which runs, which datasets, and the settings of every stage.
+
+It is the only place where the stages' sections meet. The Snakefile, `xfelflow process` and
+`xfelflow demo` all read their settings through it.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from xfel_apps.config import Section, digest, override, read_yaml
+from xfel_apps.errors import SettingsError
+from xfel_apps.index.settings import IndexSettings
+from xfel_apps.ingest.settings import IngestSettings
+from xfel_apps.integrate.settings import IntegrateSettings
+from xfel_apps.merge.settings import MergeSettings
+from xfel_apps.sources import expand
+from xfel_apps.spotfind.settings import SpotfindSettings
+from xfel_apps.worker import WorkerSettings
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+STAGES = ("ingest", "spotfind", "index", "integrate", "merge")
+
+
+class Experiment(Section):
+    """Runs, datasets and the settings of every stage."""
+
+    results: str = "results"
+    """Folder for results, relative to where the workflow is started."""
+    trial: Name = "000"
+    """Name of this set of settings; each trial has its own folder under `results`."""
+    runs: dict[Name, list[str]] = Field(default_factory=dict)
+    """Run name -> raw files: paths, globs, folders or lists of files."""
+    datasets: dict[Name, list[Name]] = Field(default_factory=dict)
+    """Dataset name -> runs that are merged together."""
+    worker: WorkerSettings = WorkerSettings()
+    ingest: IngestSettings = IngestSettings()
+    spotfind: SpotfindSettings = SpotfindSettings()
+    index: IndexSettings = IndexSettings()
+    integrate: IntegrateSettings = IntegrateSettings()
+    merge: MergeSettings = MergeSettings()
+
+    @model_validator(mode="after")
+    def _datasets_have_runs(self) -> Self:
+        for name, runs in self.datasets.items():
+            unknown = sorted(set(runs) - set(self.runs))
+            if unknown or not runs:
+                raise ValueError(
+                    f"dataset {name} names no run or unknown ones {unknown}; "
+                    f"known runs: {sorted(self.runs)}"
+                )
+        if "datasets" in self.runs:
+            raise ValueError("a run cannot be called 'datasets'")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the trial."""
+        return Path(self.results) / self.trial
+
+    def section(self, stage: str) -> Section:
+        """Return the settings of a stage."""
+        section: Section = getattr(self, stage)
+        return section
+
+    def files(self, run: str) -> list[Path]:
+        """Return the raw files of a run, in order."""
+        try:
+            return expand(self.runs[run])
+        except KeyError:
+            raise SettingsError(
+                f"run {run}: not in the experiment; known: {sorted(self.runs)}"
+            ) from None
+
+    def dataset_key(self, dataset: str) -> str:
+        """Return the digest of all that determines a merged dataset: raw files and settings."""
+        files = [
+            f"{run}:{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}"
+            for run in self.datasets[dataset]
+            for path in self.files(run)
+        ]
+        return digest(*files, *(self.section(stage).canonical() for stage in STAGES))
+
+    def version_folder(self, dataset: str) -> Path:
+        """Return the folder of the dataset's version with these settings and these raw files.
+
+        A version number is never reused: other settings or other files give the next number.
+        """
+        folder = self.folder / "datasets" / dataset
+        key = self.dataset_key(dataset)
+        made = {path.parent: _key_of(path) for path in folder.glob("v[0-9][0-9][0-9]/merged.json")}
+        for path, made_with in made.items():
+            if made_with == key:
+                return path
+        return folder / f"v{max((int(path.name[1:]) for path in made), default=0) + 1:03d}"
+
+
+def _key_of(path: Path) -> str | None:
+    """Return the key that a version was made with; None if it was never finished."""
+    try:
+        return str(json.loads(path.read_text())["key"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def read_experiment(path: Path, assignments: tuple[str, ...] = ()) -> Experiment:
+    """Return the experiment in the YAML file `path`, with `section.key=value` overrides."""
+    return Experiment.checked(override(read_yaml(path), assignments))
+
+
+def check_experiment(config: Mapping[str, Any]) -> Experiment:
+    """Return the experiment that a workflow's config holds; it must name at least one run."""
+    experiment = Experiment.checked(config)
+    if not experiment.runs:
+        raise SettingsError(
+            "the experiment names no runs; give an experiment file: "
+            "snakemake --profile local --configfile experiment.yaml"
+        )
+    return experiment
