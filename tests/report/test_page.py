@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.errors import ContainerError
 from xfel_apps.report import write_report
 from xfel_apps.report.__main__ import main
@@ -64,19 +65,23 @@ def statistics(shells: int = 3) -> dict:
 
 def add_merged(trial, version: str = "v002") -> None:
     folder = trial / "datasets" / "all" / version
-    folder.mkdir(parents=True)
-    content = {
-        "cell": [79.2, 79.2, 38.0, 90.0, 90.0, 90.0],
-        "space_group": "P 43 21 2",
-        "n_crystals": 20,
-        "crystals": {"used": 18, "too few usable reflections": 2},
-        "modes": {"h,k,l": 18},
-        "n_observations": 4500,
-        "n_rejected": 12,
-        "settings": {"d_min_ang": 2.0},
-        "statistics": statistics(),
-    }
-    (folder / "merged.json").write_text(json.dumps(content))
+    MergedManifest(
+        digest="m",
+        settings={"d_min_ang": 2.0},
+        inputs={"r0001": "reflections-digest"},
+        cell=(79.2, 79.2, 38.0, 90.0, 90.0, 90.0),
+        space_group="P 43 21 2",
+        d_max_ang=20.0,
+        d_min_ang=2.0,
+        n_crystals=20,
+        crystals={"used": 18, "too few usable reflections": 2},
+        modes={"h,k,l": 18},
+        n_observations=4500,
+        n_rejected=12,
+        error_model={},
+        statistics=statistics(),
+        files={"mtz": "merged.mtz"},
+    ).write(folder / "merged.json")
 
 
 def test_page_stands_alone_and_says_everything(tiny_trial):

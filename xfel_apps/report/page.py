@@ -93,7 +93,7 @@ def headlines(trial: Trial) -> list[tuple[str, str]]:
     if len(trial.crystals) and "n_reflections" in trial.crystals:
         result.append((f"{int(trial.crystals['n_reflections'].sum()):,}", "reflections"))
     if trial.merged:
-        overall = trial.merged[0].content["statistics"]["overall"]
+        overall = trial.merged[0].manifest.statistics["overall"]
         result.append((f"{overall['d_min_ang']:.2f} Å", "merged to"))
         result.append((f"{overall['completeness']:.1%}".replace("%", " %"), "complete"))
         if overall["cc_half"] is not None:
@@ -187,10 +187,10 @@ def powders(trial: Trial) -> list[Drawing]:
 
 def merged_section(item: MergedData) -> dict[str, Any]:
     """Return what the page says of one merged dataset."""
-    statistics = item.content["statistics"]
+    statistics = item.manifest.statistics
     return {
         "name": item.name,
-        "content": item.content,
+        "manifest": item.manifest,
         "table": merging.shell_table(statistics),
         "curves": Drawing(svg_uri(merging.curves(statistics)), "Statistics by resolution.", True),
     }
@@ -216,8 +216,7 @@ def settings_used(trial: Trial) -> list[tuple[str, Mapping[str, Any], str]]:
             key = manifest.stage, repr(sorted(manifest.settings.items()))
             seen.setdefault(key, (manifest.settings, []))[1].append(run.name)
     for item in trial.merged:
-        if "settings" in item.content:
-            seen["merge", item.name] = item.content["settings"], [item.name]
+        seen["merge", item.name] = item.manifest.settings, [item.name]
     return [(stage, values, ", ".join(runs)) for (stage, _), (values, runs) in seen.items()]
 
 

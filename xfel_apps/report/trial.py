@@ -1,7 +1,5 @@
 """Everything of a trial that the report speaks of, read once."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +9,7 @@ import pandas as pd
 
 from xfel_apps.containers.crystals import CRYSTALS
 from xfel_apps.containers.events import EVENTS
+from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.containers.product import Product
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.results import PER_SHOT, RunResults, run_folders
@@ -19,11 +18,10 @@ from xfel_apps.errors import ContainerError
 
 @dataclass(frozen=True)
 class MergedData:
-    """One version of a merged dataset: its name and what `merged.json` says."""
+    """One version of a merged dataset: its name and its manifest."""
 
     name: str
-    folder: Path
-    content: Mapping[str, Any]
+    manifest: MergedManifest
 
 
 @dataclass(frozen=True)
@@ -97,10 +95,6 @@ def _merged_below(folder: Path) -> list[MergedData]:
     for dataset in sorted((folder / "datasets").glob("*")):
         versions = sorted(dataset.glob("v[0-9][0-9][0-9]/merged.json"))
         if versions:
-            path = versions[-1]
-            try:
-                content = json.loads(path.read_text())
-            except (OSError, ValueError) as err:
-                raise ContainerError(f"{path}: not readable ({err}); run merge again") from err
-            found.append(MergedData(f"{dataset.name} {path.parent.name}", path.parent, content))
+            name = f"{dataset.name} {versions[-1].parent.name}"
+            found.append(MergedData(name, MergedManifest.read(versions[-1])))
     return found
