@@ -56,12 +56,12 @@ def draw(shot: Shot, look: Look) -> Figure:
     if look.rings:
         draw_rings(frame, assembly, shot.beam.wavelength_ang)
     frame.plot(0, 0, "+", color=INK, markersize=8, markeredgewidth=0.8)
-    _mark(frame, shot, look, scale=1.0 if look.region_mm is None else 3.0)
+    _mark(frame, shot, look, scale=1.0 if look.region_mm is None else 4.0)
     for number, region in enumerate(close_ups):
         _close_up(axes["BCD"[number]], shot, look, region)
     frame.set_xlabel("mm from the beam (seen along the beam)", color=FAINT, loc="left")
     result.suptitle(_title(shot), x=0.01, ha="left", fontsize=9.5, linespacing=1.45)
-    _legend(frame, shot, look)
+    _legend(result, shot, look)
     return result
 
 
@@ -183,7 +183,7 @@ def _mark(axes: Axes, shot: Shot, look: Look, scale: float) -> None:
                 marker=shape,
                 facecolors="none",
                 edgecolors=_colour(int(lattice)),
-                linewidths=0.7 if scale == 1.0 else 1.2,
+                linewidths=0.35 + 0.25 * scale if lattice >= 0 else 0.6,
             )
 
 
@@ -229,7 +229,7 @@ def _close_up(axes: Axes, shot: Shot, look: Look, region: Region) -> None:
     axes.set_title(f"{d_ang:.2f} Å, {2 * CLOSE_UP_PX:.0f} pixels wide", color=FAINT, fontsize=8)
 
 
-def _legend(axes: Axes, shot: Shot, look: Look) -> None:
+def _legend(result: Figure, shot: Shot, look: Look) -> None:
     """Say what the marks are, in one line below the frame."""
     entries = []
     if look.marks and np.any(shot.spots.lattice < 0):
@@ -241,14 +241,12 @@ def _legend(axes: Axes, shot: Shot, look: Look) -> None:
         if look.predictions:
             entries.append(_entry("s", _colour(lattice), "predicted"))
     if entries:
-        axes.legend(
+        result.legend(
             handles=entries,
-            loc="upper right",
-            bbox_to_anchor=(1.0, -0.02),
+            loc="outside lower left",
             ncols=len(entries),
             handletextpad=0.1,
             columnspacing=1.2,
-            borderaxespad=0.0,
         )
 
 
