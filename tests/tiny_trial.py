@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -10,6 +9,7 @@ from xfel_apps.containers.crystals import CRYSTALS, Crystals, IndexedSpots
 from xfel_apps.containers.events import EVENTS, detectors_to_json
 from xfel_apps.containers.manifest import Manifest
 from xfel_apps.containers.outcome import Outcome
+from xfel_apps.containers.powder import Powder, write_powder
 from xfel_apps.containers.product import ShotResult
 from xfel_apps.containers.reflections import REFLECTIONS, IntegratedCrystals, Reflections
 from xfel_apps.containers.spots import SPOTS, Spots
@@ -239,8 +239,12 @@ def write_run(folder: Path, n_shots: int, monkeypatch, n_ranks: int = 2) -> None
         if product is SPOTS:
             decided = {e: Outcome.MISS for e in events if kind(e) == "hot"}
             outcomes.update(decided)
-            extra = {"hot_pixels": [[0, 5, 5]], "decided": {str(e): "miss" for e in decided}}
-            write_powder(folder / "spots" / "powder.h5")
+            extra = {
+                "hot_pixels": [[0, 5, 5]],
+                "decided": {str(e): "miss" for e in decided},
+                "powder": {"file": "spots/powder.h5", "n_all": 18, "n_hits": 14},
+            }
+            write_powder(folder / "spots" / "powder.h5", powder())
         counts = {str(item): list(outcomes.values()).count(item) for item in Outcome}
         Manifest(
             product=product.name,
@@ -262,12 +266,10 @@ def write_run(folder: Path, n_shots: int, monkeypatch, n_ranks: int = 2) -> None
         extra = {}
 
 
-def write_powder(path: Path) -> None:
-    """Write powder patterns of all shots and of hits."""
-    rng = np.random.default_rng(1)
-    with h5py.File(path, "w") as file:
-        for name in ("sum_all", "max_all", "sum_hits", "max_hits"):
-            file[name] = rng.poisson(20, DETECTOR.slab_shape).astype("f4")
+def powder() -> Powder:
+    """Return powder patterns: flat noise."""
+    images = np.random.default_rng(1).poisson(20, (4, *DETECTOR.slab_shape)).astype(float)
+    return Powder(*images, n_all=18, n_hits=14)
 
 
 def write_trial(folder: Path, monkeypatch, n_shots: int = 20) -> Path:

@@ -124,3 +124,15 @@ def test_text_is_aligned(tiny_trial):
 
 def test_a_table_without_rows_says_so():
     assert to_text(pd.DataFrame({"run": [], "shot": []})) == "no rows: run shot"
+
+
+def test_a_run_without_a_single_hit_has_tables_all_the_same(tiny_trial):
+    run = tiny_trial / "r0001"
+    for name in ("crystals", "reflections"):
+        path = run / f"{name}.json"
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({**content, "containers": []}))
+    crystals = read_table(run, "crystals")
+    assert len(crystals) == 0
+    assert {"a_star_x", "c_star_z", "gamma", "space_group"} <= set(crystals)
+    assert len(read_table(tiny_trial, "crystals")) == 10

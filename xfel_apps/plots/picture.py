@@ -193,19 +193,22 @@ def _xy_mm(shot: Shot, marks: Marks, plane: Plane) -> Array:
 
 
 def _close_ups(shot: Shot) -> list[Region]:
-    """Return the regions of a few close-ups: the busiest place at low, middle, high resolution."""
+    """Return the regions of a few close-ups: the brightest spot at low, middle, high resolution.
+
+    Indexed spots where there are any.
+    """
     of_lattice = shot.spots.take(shot.spots.lattice >= 0)
     marks = of_lattice if len(of_lattice) else shot.spots
     if not len(marks) or shot.photons is None:
         return []
-    plane = Plane.across(shot.detector, shot.beam)
-    xy = _xy_mm(shot, marks, plane)
+    xy = _xy_mm(shot, marks, Plane.across(shot.detector, shot.beam))
+    fast, slow = shot.detector.slab_pixels(marks.panel, marks.fast_px, marks.slow_px)
+    bright = np.nan_to_num(shot.photons[slow.astype(np.int64), fast.astype(np.int64)])
     half = CLOSE_UP_PX * float(np.median([panel.pixel_mm for panel in shot.detector.panels]))
     order = np.argsort(np.hypot(*xy.T))
     regions = []
     for rows in np.array_split(order, min(N_CLOSE_UPS, len(order))):
-        apart = np.abs(xy[rows][:, None] - xy[None]).max(axis=2)
-        x, y = xy[rows[np.argmax((apart < 0.8 * half).sum(axis=1))]]
+        x, y = xy[rows[np.argmax(bright[rows])]]
         regions.append((float(x - half), float(x + half), float(y - half), float(y + half)))
     return regions
 

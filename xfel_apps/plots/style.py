@@ -103,11 +103,11 @@ def save_png(picture: Figure, path: Path, dpi: int) -> None:
 
 @styled
 def photo_uri(picture: Figure, dpi: int) -> str:
-    """Return a figure with a grey picture as a `data:` address of a PNG of 96 colours."""
+    """Return a figure with a grey picture as a `data:` address of a PNG of 192 colours."""
     buffer, small = io.BytesIO(), io.BytesIO()
     picture.savefig(buffer, format="png", dpi=dpi)
     with Image.open(buffer) as image:
-        image.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(
+        image.convert("RGB").quantize(192, dither=Image.Dither.NONE).save(
             small, "png", optimize=True
         )
     return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()

@@ -6,6 +6,7 @@ from typing import Any
 import gemmi
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -49,7 +50,7 @@ def spots_per_shot(shots: pd.DataFrame) -> Figure:
     axes.set_xlim(0, edges[-1])
     axes.set_xlabel("spots found")
     axes.set_ylabel("shots")
-    axes.legend()
+    above(axes)
     grid(axes)
     return result
 
@@ -74,20 +75,21 @@ def resolution(parts: Mapping[str, Array]) -> Figure:
     result = figure(4.6, 2.6)
     axes = result.subplots()
     known = {name: d[np.isfinite(d) & (d > 0)] for name, d in parts.items()}
+    known = {name: d for name, d in known.items() if len(d)}
     whole = np.concatenate([*known.values(), np.empty(0)])
     if not len(whole):
         return nothing(result, "no resolution known")
     edges = np.linspace(0.98 / whole.max(), 1.02 / whole.min(), 40)
     for (name, d_ang), colour in zip(known.items(), (BLUE, RED), strict=False):
         style = {"histtype": "step", "linewidth": 1.4, "color": colour}
-        median = f"median {np.median(d_ang):.2f} Å" if len(d_ang) else "none"
-        axes.hist(1.0 / d_ang, bins=edges, label=f"{name}, {median}", **style)  # type: ignore[arg-type]  # a style of mixed types
+        label = f"{name}, median {np.median(d_ang):.2f} Å"
+        axes.hist(1.0 / d_ang, bins=edges, label=label, **style)  # type: ignore[arg-type]  # a style of mixed types
     ticks = (20, 10, 7, 5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1)
     shown = [d for d in ticks if edges[0] <= 1 / d <= edges[-1]]
     axes.set_xticks([1.0 / d for d in shown], [f"{d:g}" for d in shown])
     axes.set_xlabel("resolution [Å]")
     axes.set_ylabel("number")
-    axes.legend()
+    above(axes)
     grid(axes)
     return result
 
@@ -176,6 +178,19 @@ def whole_numbers(values: NDArray[Any], label: str) -> Figure:
     axes.set_ylabel("shots")
     grid(axes)
     return result
+
+
+def above(axes: Axes) -> None:
+    """Put the legend in one line above the plot, out of the data's way."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=3,
+        borderaxespad=0.2,
+        handlelength=1.2,
+        columnspacing=1.0,
+        fontsize=7.5,
+    )
 
 
 def spread(values: Array) -> float:

@@ -59,7 +59,7 @@ def _cell(value: float | None, form: str) -> str:
 @styled
 def curves(statistics: Mapping[str, Any]) -> Figure:
     """Return the curves of the shells and the Wilson plot."""
-    result = figure(7.6, 4.6)
+    result = figure(9.4, 5.0)
     panels = result.subplots(2, 3).ravel()
     for axes, (title, lines) in zip(panels, CURVES, strict=False):
         _curve(axes, statistics["shells"], lines)

@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+import pandas as pd
 
 from xfel_apps import __version__
 from xfel_apps.containers.manifest import write_text
@@ -135,33 +136,28 @@ def crystal_drawings(trial: Trial) -> list[Drawing]:
     if not len(crystals):
         return []
     space_group = str(crystals["space_group"].mode()[0])
-    fixed = histograms.fixed_by_symmetry(space_group)
+    same = crystals[crystals["space_group"] == space_group]
+    others = len(crystals) - len(same)
+    note = f" {others} lattices of other space groups are left out." if others else ""
     per_shot = crystals.groupby(["run", "event"]).size().to_numpy()
-    other = int((crystals["space_group"] != space_group).sum())
-    note = f"; {other} lattices of other space groups are among them" if other else ""
+    mosaicity_deg = crystals["mosaicity_deg"].to_numpy(float)
     return [
         Drawing(
-            svg_uri(histograms.cell(crystals, fixed)),
+            svg_uri(histograms.cell(same, histograms.fixed_by_symmetry(space_group))),
             f"Cell in {space_group}; line: median; sd: half the width of the central 68 %. "
-            f"Parameters that symmetry fixes are not drawn{note}.",
-            wide=fixed.count(False) > 2,
+            f"Parameters that symmetry fixes are not drawn.{note}",
         ),
-        _orientation(trial, space_group),
         Drawing(svg_uri(histograms.whole_numbers(per_shot, "lattices a shot")), "Lattices a shot."),
+        _orientation(trial, same, space_group),
         Drawing(
-            svg_uri(
-                histograms.simple(
-                    crystals["mosaicity_deg"].to_numpy(float), "mosaic spread, full width [°]"
-                )
-            ),
+            svg_uri(histograms.simple(mosaicity_deg, "mosaic spread, full width [°]")),
             "Mosaic spread of each lattice.",
         ),
     ]
 
 
-def _orientation(trial: Trial, space_group: str) -> Drawing:
-    crystals = trial.crystals
-    same = crystals[crystals["space_group"] == space_group]
+def _orientation(trial: Trial, same: pd.DataFrame, space_group: str) -> Drawing:
+    """Return the map of orientations of lattices with the same space group."""
     matrices = same[[f"a_matrix_{i}" for i in range(9)]].to_numpy(float).reshape(-1, 3, 3)
     cell = np.median(same[[f"cell_{i}" for i in range(6)]].to_numpy(float), axis=0)
     beam = np.array(trial.runs[0].events.manifest.extra["beams"][0]["direction"], dtype=float)
@@ -178,9 +174,9 @@ def powders(trial: Trial) -> list[Drawing]:
     """Return the powder patterns of each run that has them."""
     result = []
     for run in trial.runs:
-        patterns = powder.read_powder(run)
-        if patterns:
-            uri = photo_uri(powder.draw(run, patterns), dpi=120)
+        found = powder.of_run(run)
+        if found is not None:
+            uri = photo_uri(powder.draw(run, found), dpi=120)
             result.append(Drawing(uri, f"Powder patterns of run {run.name}.", wide=True))
     return result
 
@@ -217,7 +213,8 @@ def settings_used(trial: Trial) -> list[tuple[str, Mapping[str, Any], str]]:
             seen.setdefault(key, (manifest.settings, []))[1].append(run.name)
     for item in trial.merged:
         seen["merge", item.name] = item.manifest.settings, [item.name]
-    return [(stage, values, ", ".join(runs)) for (stage, _), (values, runs) in seen.items()]
+    used = [(stage, values, ", ".join(runs)) for (stage, _), (values, runs) in seen.items()]
+    return sorted(used, key=lambda item: ("ingest", *tables.STAGES, "merge").index(item[0]))
 
 
 def versions(trial: Trial) -> list[tuple[str, str]]:
