@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import gemmi
@@ -13,8 +14,10 @@ import pytest
 
 from benchmarks.merge_data import Lattice, Simulation, write_run
 from xfel_apps.containers.merged import MergedManifest
+from xfel_apps.merge import averaging, observations
 from xfel_apps.merge.__main__ import main
 from xfel_apps.merge.asu import ambiguity_operators
+from xfel_apps.merge.blocks import blocks
 from xfel_apps.merge.pipeline import Result, merge
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.mpi import serial
@@ -209,6 +212,17 @@ def test_any_number_of_ranks_gives_the_same_files(tmp_path: Path, two_runs: list
     for size in (1, 2, 3, 5):
         assert outputs(here.parent) == outputs(tmp_path / str(size)), f"{size} ranks"
     assert MergedManifest.read(here).crystals["used"] == 61
+
+
+def test_size_of_blocks_changes_nothing(
+    tmp_path: Path, two_runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, n_rows in (("large", 10**6), ("small", 70)):
+        monkeypatch.setattr(averaging, "blocks", partial(blocks, n_rows=n_rows))
+        monkeypatch.setattr(observations, "BLOCK_ROWS", 10 * n_rows)
+        argv = ["--reflections", *map(str, two_runs), "--settings", '{"d_min_ang": 4.0}']
+        assert main([*argv, "--merged", str(tmp_path / folder / "merged.json")], serial()) == 0
+    assert outputs(tmp_path / "large") == outputs(tmp_path / "small")
 
 
 @pytest.mark.parametrize(

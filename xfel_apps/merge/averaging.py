@@ -6,6 +6,7 @@ the second. What is exchanged in a cycle is one number a slot and two a crystal.
 the order of (slot, crystal) or of (crystal, row), whatever the number of ranks.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from xfel_apps.compute.scaling import (
     worst_of_slot,
 )
 from xfel_apps.merge.asu import UniqueReflections
+from xfel_apps.merge.blocks import Block, blocks
 from xfel_apps.merge.observations import Observations
 
 Array = NDArray[np.float64]
@@ -92,6 +94,14 @@ class Averager:
         self.target: tuple[Sums, Prior] | None = None
         self.owned = to_owners(comm, mine)
         self.rejected = np.zeros(len(self.owned), dtype=bool)
+        self._cut()
+
+    def _cut(self) -> None:
+        """Cut both views into blocks, so that what is computed of rows takes little memory."""
+        n_local = len(range(self.comm.rank, self.n_slots, self.comm.size))
+        self._local = self.owned.slot // np.int32(self.comm.size)
+        self._by_slot = blocks(self._local, slice(0, n_local))
+        self._by_crystal = blocks(self.mine.crystal, self.share)
 
     def start(self) -> State:
         """Return the state before any scaling: every crystal with scale one."""
@@ -116,20 +126,28 @@ class Averager:
         """Return Wilson's prior for all slots; `quiet` are weights from background noise alone."""
         return wilson_prior(sums, quiet, self.s2, self.epsilon, self.centric)
 
-    def average(self, scales: Scales, model: ErrorModel, weigh_by: Array) -> Sums:
-        """Return the sums of all slots, on every rank."""
-        x, variance = self.expectation(self.owned, scales, model, weigh_by)
-        variance[self.rejected] = np.inf
-        return self._gather(slot_sums(self._local(), self.owned.intensity, x, variance, self._n()))
-
-    def _n(self) -> int:
-        return len(range(self.comm.rank, self.n_slots, self.comm.size))
-
-    def _local(self) -> NDArray[np.int32]:
-        return self.owned.slot // np.int32(self.comm.size)
-
-    def _gather(self, local: Sums) -> Sums:
-        return Sums(self.gather(local.weighted), self.gather(local.weight))
+    def average(
+        self,
+        scales: Scales,
+        model: ErrorModel,
+        weigh_by: Array,
+        among: NDArray[np.bool_] | None = None,
+    ) -> Sums:
+        """Return the sums of all slots, on every rank; `among` (n_crystals,) chooses crystals."""
+        parts = []
+        for block in self._by_slot:
+            obs = self.owned.take(block.rows)
+            x, variance = self.expectation(obs, scales, model, weigh_by)
+            variance[self.rejected[block.rows]] = np.inf
+            if among is not None:
+                variance[~among[obs.crystal]] = np.inf
+            local = self._local[block.rows] - block.groups.start
+            n_local = block.groups.stop - block.groups.start
+            parts.append(slot_sums(local, obs.intensity, x, variance, n_local))
+        return Sums(
+            self.gather(np.concatenate([part.weighted for part in parts])),
+            self.gather(np.concatenate([part.weight for part in parts])),
+        )
 
     def gather(self, local: NDArray[Any]) -> NDArray[Any]:
         """Return values of all slots from those of each rank's slots."""
@@ -146,9 +164,17 @@ class Averager:
         partiality = obs.partiality.astype(float)
         return factor * partiality, model.variance(obs.noise, factor, partiality, mean[obs.slot])
 
-    def residuals(self, state: State) -> Residuals:
-        """Return this rank's observations against what all others, or the reference, say."""
-        obs = self.mine
+    def each_residuals(self, state: State) -> Iterator[tuple[Block, Observations, Residuals]]:
+        """Yield blocks of this rank's crystals, their observations and how those deviate.
+
+        Each observation is held against what all others of its reflection, or the reference, say.
+        """
+        for block in self._by_crystal:
+            obs = self.mine.take(block.rows)
+            yield block, obs, self._residuals(obs, state)
+
+    def _residuals(self, obs: Observations, state: State) -> Residuals:
+        """Return the residuals of observations."""
         x, weighed = self.expectation(obs, state.scales, state.model, state.weigh_by)
         if self.target is None:
             sums = Sums(state.sums.weighted[obs.slot], state.sums.weight[obs.slot])
@@ -174,14 +200,23 @@ class Averager:
             state.sd_log,
             SD_B_ANG2 if fit_b else 1e-6,
         )
-        stepped, unsure = scale_step(
-            state.scales, self.mine.crystal, self.s2[self.mine.slot], self.residuals(state), prior
-        )
-        scales, unsure = self._agreed(stepped, unsure)
-        scales = centred(scales, used)
-        spread = np.mean(scales.log_scale[used] ** 2 + unsure[used]) if used.any() else 1.0
+        table = np.concatenate(mpi.gather_all(self.comm, self._stepped(state, prior)))
+        scales, unsure = Scales(table[:, 0].copy(), table[:, 1].copy()), table[:, 2].copy()
+        if self.target is None:
+            scales = centred(scales, used)
+        spread = np.var(scales.log_scale[used]) + unsure[used].mean() if used.any() else 1.0
         sd_log = float(np.clip(np.sqrt(spread), MIN_SD_LOG, MAX_SD_LOG))
         return self.renewed(replace(state, scales=scales, sd_log=sd_log))
+
+    def _stepped(self, state: State, prior: ScalePrior) -> Array:
+        """Return (n, 3) of this rank's crystals: new log G, new B, variance of log G."""
+        parts = [np.empty((0, 3))]
+        for block, obs, res in self.each_residuals(state):
+            own = Scales(state.scales.log_scale[block.groups], state.scales.b_ang2[block.groups])
+            crystal = obs.crystal - block.groups.start
+            new, unsure = scale_step(own, crystal, self.s2[obs.slot], res, prior)
+            parts.append(np.stack([new.log_scale, new.b_ang2, unsure], axis=1))
+        return np.concatenate(parts)
 
     def renewed(self, state: State) -> State:
         """Return the state with means from its scales and error model."""
@@ -193,17 +228,14 @@ class Averager:
 
     def _impossible(self, state: State) -> Mask:
         """Return which observations are stronger than any reflection can be."""
-        obs, prior = self.owned, state.prior
-        s2 = self.s2[obs.slot]
-        x = obs.partiality * state.scales.factor(obs.crystal, s2)
-        spread = np.where(self.centric[obs.slot], 2.0, 1.0)
-        return impossible(obs.intensity, x, obs.noise, prior.mean[obs.slot], spread)
-
-    def _agreed(self, scales: Scales, unsure: Array) -> tuple[Scales, Array]:
-        """Return the scales of all crystals, each from the rank that has its observations."""
-        table = np.stack([scales.log_scale, scales.b_ang2, unsure], axis=1)[self.share]
-        whole = np.concatenate(mpi.gather_all(self.comm, table))
-        return Scales(whole[:, 0].copy(), whole[:, 1].copy()), whole[:, 2].copy()
+        result = np.zeros(len(self.owned), dtype=bool)
+        for block in self._by_slot:
+            obs = self.owned.take(block.rows)
+            x = obs.partiality * state.scales.factor(obs.crystal, self.s2[obs.slot])
+            spread = np.where(self.centric[obs.slot], 2.0, 1.0)
+            expected = state.prior.mean[obs.slot]
+            result[block.rows] = impossible(obs.intensity, x, obs.noise, expected, spread)
+        return result
 
     def reject(self, state: State, limit: float) -> State:
         """Return the state without observations too far from the mean of their reflection.
@@ -214,31 +246,24 @@ class Averager:
         worst of each reflection goes.
         """
         for _ in range(REJECTION_PASSES):
-            obs = self.owned
-            mean = state.sums.mean
-            x, variance = self.expectation(obs, state.scales, state.model, mean)
-            deviation = np.abs(obs.intensity - x * mean[obs.slot]) / np.sqrt(variance)
-            deviation[self.rejected] = 0.0
-            self.rejected |= worst_of_slot(obs.slot, deviation, limit)
+            for block in self._by_slot:
+                self.rejected[block.rows] |= self._deviating(block.rows, state, limit)
             sums = self.average(state.scales, state.model, state.weigh_by)
             state = replace(state, sums=sums)
         return state
 
+    def _deviating(self, rows: slice, state: State, limit: float) -> Mask:
+        """Return the worst of each slot, where it is worse than `limit` sigmas."""
+        obs, mean = self.owned.take(rows), state.sums.mean
+        x, variance = self.expectation(obs, state.scales, state.model, mean)
+        deviation = np.abs(obs.intensity - x * mean[obs.slot]) / np.sqrt(variance)
+        deviation[self.rejected[rows]] = 0.0
+        return worst_of_slot(obs.slot, deviation, limit)
+
     def halves(self, state: State, half: NDArray[np.int8]) -> tuple[Sums, Sums]:
         """Return the sums of both halves of the crystals."""
-        obs = self.owned
-        x, variance = self.expectation(obs, state.scales, state.model, state.weigh_by)
-        variance[self.rejected] = np.inf
         first, second = (
-            self._gather(
-                slot_sums(
-                    self._local(),
-                    obs.intensity,
-                    x,
-                    np.where(half[obs.crystal] == which, variance, np.inf),
-                    self._n(),
-                )
-            )
+            self.average(state.scales, state.model, state.weigh_by, half == which)
             for which in (0, 1)
         )
         return first, second
@@ -253,8 +278,9 @@ class Averager:
 
     def counts(self) -> NDArray[np.int64]:
         """Return the number of observations in each slot."""
-        used = self._local()[~self.rejected]
-        return self.gather(np.bincount(used, minlength=self._n()))
+        used = self._local[~self.rejected]
+        n_local = len(range(self.comm.rank, self.n_slots, self.comm.size))
+        return self.gather(np.bincount(used, minlength=n_local))
 
     def drop(self, refused: NDArray[np.bool_]) -> None:
         """Forget the observations of refused crystals (n_crystals,)."""
@@ -262,6 +288,7 @@ class Averager:
         keep = ~refused[self.owned.crystal]
         self.owned = self.owned.take(keep)
         self.rejected = self.rejected[keep]
+        self._cut()
 
 
 def centred(scales: Scales, used: NDArray[np.bool_]) -> Scales:

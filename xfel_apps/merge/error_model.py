@@ -36,24 +36,21 @@ def fit_error_model(averager: Averager, state: State, *, partial: bool) -> Error
 
 def _components(averager: Averager, state: State) -> Array:
     """Return (n, 5): residual^2 and what the terms of its variance are multiplied by."""
-    obs = averager.mine
-    total = averager.comm.allreduce(len(obs))
-    hashed = (obs.slot.astype(np.uint64) * np.uint64(2654435761)) % np.uint64(2**32)
-    chosen = hashed < np.uint64(2**32 * min(1.0, SAMPLE / max(total, 1)))
-    res = averager.residuals(state)
-    chosen &= res.is_common
-    x = obs.partiality[chosen].astype(float)
-    expected = res.expected[chosen]
-    return np.stack(
-        [
+    share = min(1.0, SAMPLE / max(averager.comm.allreduce(len(averager.mine)), 1))
+    parts = [np.empty((0, 5))]
+    for _, obs, res in averager.each_residuals(state):
+        hashed = (obs.slot.astype(np.uint64) * np.uint64(2654435761)) % np.uint64(2**32)
+        chosen = (hashed < np.uint64(2**32 * share)) & res.is_common
+        expected = res.expected[chosen]
+        columns = [
             res.residual[chosen] ** 2,
             obs.noise[chosen] + expected,
-            (expected / x) ** 2,
+            (expected / obs.partiality[chosen]) ** 2,
             expected**2,
             res.ignorance[chosen],
-        ],
-        axis=1,
-    )
+        ]
+        parts.append(np.stack(columns, axis=1))
+    return np.concatenate(parts)
 
 
 def _fit(whole: Array, *, partial: bool) -> tuple[float, float, float]:

@@ -162,19 +162,19 @@ def _refuse_uncorrelated(
     averager: Averager, state: State, verdict: NDArray[np.int8], settings: MergeSettings
 ) -> None:
     """Refuse crystals that correlate too little with the mean of the others, in place."""
-    obs, share = averager.mine, averager.share
-    res = averager.residuals(state)
-    total = np.sqrt(res.variance + res.ignorance)
-    expected = np.arcsinh(res.expected / total)  # so that one zinger condemns no crystal
-    observed = np.where(res.is_common, np.arcsinh(obs.intensity / total), np.nan)
-    own = obs.crystal - share.start
-    n = share.stop - share.start
-    found = correlation_by_group(observed, expected, own, n)
-    common = np.bincount(own[res.is_common], minlength=n)
-    by_chance = CHANCE_SIGMA / np.sqrt(np.maximum(common, 1))
-    poor = (found + by_chance < settings.min_correlation) & (common >= MIN_COMMON)
-    poor = np.concatenate(mpi.gather_all(averager.comm, poor))
-    verdict[poor & (verdict == Verdict.USED.code)] = Verdict.CORRELATION.code
+    poor = [np.zeros(0, dtype=bool)]
+    for block, obs, res in averager.each_residuals(state):
+        total = np.sqrt(res.variance + res.ignorance)
+        expected = np.arcsinh(res.expected / total)  # so that one zinger condemns no crystal
+        observed = np.where(res.is_common, np.arcsinh(obs.intensity / total), np.nan)
+        own = obs.crystal - block.groups.start
+        n = block.groups.stop - block.groups.start
+        found = correlation_by_group(observed, expected, own, n)
+        common = np.bincount(own[res.is_common], minlength=n)
+        by_chance = CHANCE_SIGMA / np.sqrt(np.maximum(common, 1))
+        poor.append((found + by_chance < settings.min_correlation) & (common >= MIN_COMMON))
+    refused = np.concatenate(mpi.gather_all(averager.comm, np.concatenate(poor)))
+    verdict[refused & (verdict == Verdict.USED.code)] = Verdict.CORRELATION.code
     if not (verdict == Verdict.USED.code).any():
         raise ContainerError(
             f"none of {len(verdict)} crystals correlates with the others: noise, or several ways "
