@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from xfel_apps.index.judge import another_crystal, log_odds, refusal
 from xfel_apps.index.refine import Refined, ShotSpots, nearest_points, refine
-from xfel_apps.index.search import reach_invang, search
+from xfel_apps.index.search import STRAIN_REACH, Orientations, reach_invang, search
 from xfel_apps.index.settings import IndexSettings
 from xfel_apps.index.target import TargetLattice
 
@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 
 N_REFINED = 4
 """Orientations of one search that are refined and judged."""
+CELL_OFF = 0.01
+"""Relative error of the target cell that the second try bears with."""
 SUBSET = 0.6
 """Share of the spots in a random subset."""
 WORTH_REFINING = 0.6
@@ -66,12 +68,16 @@ def index_spots(
 def _one_lattice(
     spots: ShotSpots, target: TargetLattice, settings: IndexSettings, seed: tuple[int, int]
 ) -> tuple[Refined | None, str]:
-    """Return the best accepted lattice, or none and why; random subsets come after all spots."""
+    """Return the best accepted lattice, or none and why.
+
+    All spots are tried first, then all again for a cell that is off, then random subsets.
+    """
     reason = ""
     number, n_tries = seed
     for attempt in range(n_tries + 1):
         rows = _subset(len(spots.s1), settings.min_spots, number, attempt)
-        best, said = _attempt(spots, rows, target, settings)
+        strain = CELL_OFF if attempt == 1 else STRAIN_REACH
+        best, said = _attempt(spots, search(spots.q[rows], target, strain), target, settings)
         if best is not None:
             return best, ""
         reason = reason or said
@@ -80,17 +86,16 @@ def _one_lattice(
 
 def _subset(n: int, least: int, seed: int, attempt: int) -> NDArray[np.intp]:
     """Return all rows at first, then random subsets that depend on nothing but the seed."""
-    if attempt == 0:
+    if attempt < 2:
         return np.arange(n)
     rng = np.random.default_rng([seed, attempt])
     return np.sort(rng.permutation(n)[: max(least, int(SUBSET * n))])
 
 
 def _attempt(
-    spots: ShotSpots, rows: NDArray[np.intp], target: TargetLattice, settings: IndexSettings
+    spots: ShotSpots, found: Orientations, target: TargetLattice, settings: IndexSettings
 ) -> tuple[Refined | None, str]:
-    """Return the best accepted lattice of a search with some of the spots, judged with all."""
-    found = search(spots.q[rows], target)
+    """Return the best accepted lattice of those that a search found, judged with all spots."""
     best: tuple[float, Refined] | None = None
     reason = ""
     promising = found.scores[:N_REFINED] >= WORTH_REFINING * found.scores[0]

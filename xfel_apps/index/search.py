@@ -50,9 +50,11 @@ class Orientations:
     scores: Array
 
 
-def reach_invang(q: Array, volume_ang3: float, loose: float = 1.0) -> Array:
+def reach_invang(
+    q: Array, volume_ang3: float, loose: float = 1.0, strain: float = STRAIN_REACH
+) -> Array:
     """Return the distance (n,) from a lattice point within which spots at q (n, 3) fit."""
-    reach = loose * (SPOT_REACH_INVANG + STRAIN_REACH * np.linalg.norm(q, axis=1))
+    reach = loose * (SPOT_REACH_INVANG + strain * np.linalg.norm(q, axis=1))
     return np.asarray(np.minimum(reach, (LARGEST_SHARE / (4.19 * volume_ang3)) ** (1 / 3)))
 
 
@@ -61,11 +63,57 @@ def share_of_space(reach: Array, volume_ang3: float) -> Array:
     return np.asarray(np.minimum(4.0 / 3.0 * np.pi * reach**3 * volume_ang3, 1.0))
 
 
-def search(q: Array, target: TargetLattice) -> Orientations:
-    """Return the best distinct orientations of `target` for spots at q (n, 3) [1/Angstrom]."""
+def search(q: Array, target: TargetLattice, strain: float = STRAIN_REACH) -> Orientations:
+    """Return the best distinct orientations of a lattice.
+
+    Parameters
+    ----------
+    q : (n, 3) scattering vectors of the spots [1/Angstrom]
+    target : lattice looked for
+    strain : relative error of its cell that is to be borne with
+    """
     chosen, q_max = low_resolution(q)
-    lattices = coarse(q[chosen], q_max, target)
-    return polish(lattices, q, q_max, target)
+    trial = _Trial(q[chosen], q_max, target, strain)
+    return polish(turned(trial, along_vectors(trial)), trial)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What the parts of a search share.
+
+    Attributes
+    ----------
+    q : (n, 3) spots searched with [1/Angstrom]
+    q_max : largest |q| that the sampling is made for [1/Angstrom]
+    target : lattice looked for
+    strain : relative error of its cell
+    """
+
+    q: Array
+    q_max: float
+    target: TargetLattice
+    strain: float
+
+    def reach(self, step_rad: float) -> Array:
+        """Return how near (n,) spots come to a lattice sampled in such steps [1/Angstrom]."""
+        size = np.linalg.norm(self.q, axis=1)
+        return np.asarray(SPOT_REACH_INVANG + (self.strain + step_rad) * size)
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Lattices with one vector along each of some axes, free to turn about it.
+
+    Attributes
+    ----------
+    axes : (n, 3) unit vectors
+    lattices : (n, 3, 3) A of the reduced primitive cell [1/Angstrom]
+    orders : (n,) order of the lattice's rotation about the axis
+    """
+
+    axes: Array
+    lattices: Array
+    orders: NDArray[np.intp]
 
 
 def low_resolution(q: Array, n_wanted: int = 80) -> tuple[NDArray[np.intp], float]:
@@ -76,21 +124,17 @@ def low_resolution(q: Array, n_wanted: int = 80) -> tuple[NDArray[np.intp], floa
     return np.argsort(length, kind="stable")[:n_wanted], q_max
 
 
-def coarse(q: Array, q_max: float, target: TargetLattice) -> Array:
-    """Return the best A (n, 3, 3) of the reduced primitive cell, sampled only."""
-    real = np.asarray(np.linalg.inv(reference(target)))
-    axes, lattices, periods = [], [], []
-    for row, symmetry in distinct_vectors(target):
-        length = float(np.linalg.norm(real[row]))
-        found = best_axes(q, length, q_max)
-        signs = (1.0,) if symmetry.flips else (1.0, -1.0)
-        for sign in signs:
+def along_vectors(trial: _Trial) -> _Axes:
+    """Return lattices with each distinct vector along the directions where it fits best."""
+    real = np.asarray(np.linalg.inv(reference(trial.target)))
+    axes, lattices, orders = [], [], []
+    for row, symmetry in distinct_vectors(trial.target):
+        found = best_axes(trial, float(np.linalg.norm(real[row])))
+        for sign in (1.0,) if symmetry.flips else (1.0, -1.0):
             axes.append(sign * found)
             lattices.append(aligned(real, row, sign * found))
-            periods.append(np.full(len(found), symmetry.order))
-    return turned(
-        q, q_max, np.concatenate(axes), np.concatenate(lattices), np.concatenate(periods), target
-    )
+            orders.append(np.full(len(found), symmetry.order))
+    return _Axes(np.concatenate(axes), np.concatenate(lattices), np.concatenate(orders))
 
 
 @dataclass(frozen=True)
@@ -134,19 +178,16 @@ def hemisphere(n: int) -> Float32:
     return np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth), z]).astype(np.float32)
 
 
-def best_axes(q: Array, length_ang: float, q_max: float) -> Array:
+def best_axes(trial: _Trial, length_ang: float) -> Array:
     """Return unit vectors (n, 3) along which a lattice vector of this length fits the spots."""
-    step = STEP / (length_ang * q_max)
+    step = STEP / (length_ang * trial.q_max)
     n = int(2.0 * np.pi / step**2) + 16
     if n > MOST_DIRECTIONS:
         n, step = MOST_DIRECTIONS, np.sqrt(2.0 * np.pi / MOST_DIRECTIONS)
     directions = hemisphere(n)
-    size = np.linalg.norm(q, axis=1)
-    reach = SPOT_REACH_INVANG + (STRAIN_REACH + CORNER * step) * size
-    share = np.minimum(2.0 * reach * length_ang, 1.0)
-    scores = score_vectors(
-        directions * np.float32(length_ang), TrialSpots(q, reach, -np.log(share))
-    )
+    reach = trial.reach(CORNER * step)
+    odds = -np.log(np.minimum(2.0 * reach * length_ang, 1.0))
+    scores = score_vectors(directions * np.float32(length_ang), TrialSpots(trial.q, reach, odds))
     return _peaks(directions, scores, 2.5 * step)
 
 
@@ -177,34 +218,25 @@ def frames(axes: Array) -> Array:
     return np.stack([x, np.cross(axes, x), axes], axis=2)
 
 
-def turned(
-    q: Array,
-    q_max: float,
-    axes: Array,
-    lattices: Array,
-    orders: NDArray[np.intp],
-    target: TargetLattice,
-) -> Array:
+def turned(trial: _Trial, start: _Axes) -> Array:
     """Return the best A (n, 3, 3) when each lattice is turned once round its axis."""
-    real = np.linalg.inv(lattices[0])
-    longest = float(np.linalg.norm(real, axis=1).max())
-    step = STEP / (longest * q_max)
-    volume = target.primitive_volume_ang3
-    size = np.linalg.norm(q, axis=1)
-    reach = SPOT_REACH_INVANG + (STRAIN_REACH + step) * size
-    share = share_of_space(reach, volume)
-    spots = TrialSpots(q, reach, -np.log(share) + 0.01)
+    longest = float(np.linalg.norm(np.linalg.inv(start.lattices[0]), axis=1).max())
+    step = STEP / (longest * trial.q_max)
+    reach = trial.reach(step)
+    odds = -np.log(share_of_space(reach, trial.target.primitive_volume_ang3))
+    spots = TrialSpots(trial.q, reach, odds + 0.01)
     found, scores = [], []
-    for order in np.unique(orders):
-        rows = orders == order
+    for order in np.unique(start.orders):
+        rows = start.orders == order
+        axes, lattices = start.axes[rows], start.lattices[rows]
         angles = np.arange(0.0, 2.0 * np.pi / order, step)
-        table = score_rotations(axes[rows], lattices[rows], angles, spots)
+        table = score_rotations(axes, lattices, angles, spots)
         best, score = _best_turns(table)
         axis, angle = np.unravel_index(best, table.shape)
-        found.append(rotate(axes[rows][axis], angles[angle]) @ lattices[rows][axis])
+        found.append(rotate(axes[axis], angles[angle]) @ lattices[axis])
         scores.append(score)
-    order_ = np.argsort(-np.concatenate(scores), kind="stable")[:N_POLISHED]
-    return np.asarray(np.concatenate(found)[order_])
+    best = np.argsort(-np.concatenate(scores), kind="stable")[:N_POLISHED]
+    return np.asarray(np.concatenate(found)[best])
 
 
 def _best_turns(table: Float32) -> tuple[NDArray[np.intp], Float32]:
@@ -228,24 +260,20 @@ def rotate(axes: Array, angles_rad: Array) -> Array:
     return np.moveaxis(np.array(rows), 2, 0)
 
 
-def polish(lattices: Array, q: Array, q_max: float, target: TargetLattice) -> Orientations:
+def polish(lattices: Array, trial: _Trial) -> Orientations:
     """Return the lattices turned to fit the spots best, distinct ones only, best first.
 
-    Reach shrinks and resolution grows from round to round; the cell stays the target's.
+    Reach shrinks from round to round; the cell stays the target's.
     """
-    volume = target.primitive_volume_ang3
-    size = np.linalg.norm(q, axis=1)
-    order = np.argsort(size, kind="stable")
-    q, size = q[order[:200]], size[order[:200]]
-    for loose, limit in ((2.5, q_max), (1.7, 1.3 * q_max), (1.2, np.inf), (1.0, np.inf)):
-        used = size <= limit
-        lattices = _turn_to_spots(lattices, q[used], reach_invang(q[used], volume, loose))
-    reach = reach_invang(q, volume)
+    q, volume = trial.q, trial.target.primitive_volume_ang3
+    for loose in (2.5, 1.7, 1.2, 1.0):
+        reach = reach_invang(q, volume, loose, trial.strain)
+        lattices = _turn_to_spots(lattices, q, reach)
     odds = -np.log(share_of_space(reach, volume))
     squares, _ = _misfits(lattices, q)
     scores = np.maximum(1.0 - squares / reach**2, 0.0) @ odds
     best = np.argsort(-scores, kind="stable")
-    return _distinct(lattices[best], scores[best], target)
+    return _distinct(lattices[best], scores[best], trial.target)
 
 
 def _misfits(lattices: Array, q: Array) -> tuple[Array, Array]:

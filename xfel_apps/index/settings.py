@@ -39,7 +39,7 @@ class IndexSettings(Section):
     max_lattices: int = Field(default=3, ge=1)
     """Most lattices looked for in one shot."""
     tries: int = Field(default=2, ge=0)
-    """Random subsets of the spots that are tried where the first search fails."""
+    """Further searches where the first fails: one for a cell that is off, then random subsets."""
     cell_sigma: float = Field(default=0.003, gt=0.0)
     """Relative standard deviation of the restraint to the target cell."""
     max_length_deviation: float = Field(default=0.02, gt=0.0)
