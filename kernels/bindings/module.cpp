@@ -7,6 +7,7 @@ void register_components(nb::module_& m);
 void register_forward(nb::module_& m);
 void register_integration(nb::module_& m);
 void register_lattice_search(nb::module_& m);
+void register_local_noise(nb::module_& m);
 void register_powder(nb::module_& m);
 void register_radial(nb::module_& m);
 void register_runtime(nb::module_& m);
@@ -18,6 +19,7 @@ NB_MODULE(_kernels, m) {
   register_forward(m);
   register_integration(m);
   register_lattice_search(m);
+  register_local_noise(m);
   register_powder(m);
   register_radial(m);
   register_runtime(m);

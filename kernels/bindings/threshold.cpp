@@ -29,16 +29,17 @@ struct Job {
   Method method;
   Array<const Tile*> tiles;
   std::size_t n_tiles;
+  Array<const float**> excess;
   Array<Byte**> core, strong;
 
   template <int half>
   void find() const {
     const Array<Byte*> any("any", n_tiles);
     const Tiles all(0, n_tiles);
-    Kokkos::parallel_for("dispersion", all, FindSignal<Raw, half>{frame, method, tiles, strong, any});
+    Kokkos::parallel_for("dispersion", all, FindSignal<Raw, half>{frame, method, tiles, excess, strong, any});
     if (!method.extended) return;
     Kokkos::parallel_for("erosion", all, Erode<half>{frame.panels, tiles, strong, any, core});
-    Kokkos::parallel_for("rise", all, Rise<Raw>{frame, method, tiles, core, any, strong});
+    Kokkos::parallel_for("rise", all, Rise<Raw>{frame, method, tiles, excess, core, any, strong});
   }
 
   /// The window's width is known when compiling: its sums stay in registers.
@@ -53,7 +54,7 @@ struct Job {
 template <class Raw>
 void strong_pixels(Matrix<const Raw> raw, Matrix<const Byte> mask, Matrix<const std::int32_t> place,
                    Matrix<const float> meaning, int half, int half_wide, float sigma_background, float sigma_strong,
-                   int min_count, bool extended, Matrix<Byte> work, Matrix<Byte> strong) {
+                   int min_count, bool extended, Matrix<const float> excess, Matrix<Byte> work, Matrix<Byte> strong) {
   xfelflow::Runtime::ensure_started();
   const auto panels = make_panels(place.data(), meaning.data(), place.shape(0));
   const auto tiles = make_tiles(panels);
@@ -61,9 +62,10 @@ void strong_pixels(Matrix<const Raw> raw, Matrix<const Byte> mask, Matrix<const 
   const Job<Raw> job{{on_device<const Raw**>(raw.data(), n_slow, n_fast),
                       on_device<const Byte**>(mask.data(), n_slow, n_fast),
                       on_device<const Panel*>(panels.data(), panels.size())},
-                     {half_wide, sigma_background, sigma_strong, static_cast<float>(min_count), extended},
+                     {half_wide, sigma_background, sigma_strong, static_cast<float>(min_count), extended, excess.size() > 0},
                      on_device<const Tile*>(tiles.data(), tiles.size()),
                      tiles.size(),
+                     on_device<const float**>(excess.data(), excess.shape(0), excess.shape(1)),
                      Kokkos::create_mirror_view(Space::memory_space(), host_view(work)),
                      Kokkos::create_mirror_view_and_copy(Space::memory_space(), host_view(strong))};
   job.find(half);
@@ -73,7 +75,8 @@ void strong_pixels(Matrix<const Raw> raw, Matrix<const Byte> mask, Matrix<const 
 template <class Raw>
 void define(nb::module_& m) {
   m.def("strong_pixels", &strong_pixels<Raw>, "frame"_a.noconvert(), "mask"_a, "place"_a, "meaning"_a, "half"_a,
-        "half_wide"_a, "sigma_background"_a, "sigma_strong"_a, "min_count"_a, "extended"_a, "work"_a, "strong"_a,
+        "half_wide"_a, "sigma_background"_a, "sigma_strong"_a, "min_count"_a, "extended"_a, "excess"_a,
+        "work"_a, "strong"_a,
         nb::call_guard<nb::gil_scoped_release>(),
         "Fill strong (slow, fast) with what xfel_apps.compute.threshold defines.");
 }

@@ -27,6 +27,19 @@ def test_kernel_is_twin(half_width: int, extended: bool) -> None:
     np.testing.assert_array_equal(strong_pixels(frame, mask, panels, how), expected)
 
 
+@pytest.mark.parametrize("extended", [True, False])
+def test_kernel_is_twin_with_local_noise(extended: bool) -> None:
+    rng = np.random.default_rng(8)
+    frame, mask = random_frame(rng)
+    panels = random_panels(rng)
+    how = Dispersion(extended=extended)
+    excess = rng.uniform(1.0, 5.0, SHAPE).astype(np.float32)
+    expected = strong_pixels_reference(frame, mask, panels, how, excess)
+    without = strong_pixels(frame, mask, panels, how)
+    assert 20 < expected.sum() < without.sum()
+    np.testing.assert_array_equal(strong_pixels(frame, mask, panels, how, excess), expected)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype(dtype: type) -> None:
     rng = np.random.default_rng(3)
@@ -46,7 +59,7 @@ def test_buffers_are_reused() -> None:
     buffers = (np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8))
     for _ in range(3):
         frame, mask = random_frame(rng)
-        found = strong_pixels(frame, mask, panels, how, buffers)
+        found = strong_pixels(frame, mask, panels, how, out=buffers)
         assert found is buffers[1]
         np.testing.assert_array_equal(found, strong_pixels(frame, mask, panels, how))
 

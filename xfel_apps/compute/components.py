@@ -4,12 +4,13 @@ Pixels touch along sides and corners (as in DIALS) within one panel. A spot is m
 strong pixels and those around them (its footprint, less the pixels that two spots share), which
 hold the tails that the threshold cut off; on simulated stills this brings the centroids a fifth
 nearer to the truth than the strong pixels alone. With photons :math:`p_i`, the mean :math:`b` of
-the :math:`m` good pixels about the spot that belong to none, readout noise :math:`r`, and weights
-:math:`w_i = \max(p_i - b, 0)`:
+the :math:`m` good pixels about the spot that belong to none, their variance :math:`x (b + r^2)`
+(where detectors are noisier than counting, :math:`x > 1`; never less), readout noise :math:`r`, and
+weights :math:`w_i = \max(p_i - b, 0)`:
 
 .. math::
     I = \sum_i (p_i - b), \qquad
-    \sigma_I^2 = \sum_i (p_i + r^2) + \frac{n^2}{m} (b + r^2), \qquad
+    \sigma_I^2 = \sum_i (p_i + r^2) + n (b + r^2) \left(x + x \frac{n}{m} - 1\right), \qquad
     \bar f = \frac{\sum_i w_i f_i}{\sum_i w_i}
 
     \sigma_{\bar f}^2 = \frac{\sum_i (f_i - \bar f)^2 (p_i + r^2)}{(\sum_i w_i)^2}
@@ -18,6 +19,14 @@ the :math:`m` good pixels about the spot that belong to none, readout noise :mat
 The last term is for where in its pixel a photon fell: 1/12 for a spot of one pixel, soon nothing
 for wider ones.
 Counting statistics as in Leslie (1999), Acta Cryst. D55, 1696-1702.
+
+The signal to noise of a spot is that of its :math:`k` strong pixels alone, with the square root
+that makes counts of any level equally spread (Anscombe 1948, Biometrika 35, 246-254), so that one
+limit serves dim and bright backgrounds:
+
+.. math::
+    \left(2 \sqrt{\textstyle\sum_k (p_k + r^2) + 3/8} - 2 \sqrt{k (b + r^2) + 3/8}\right)
+    / \sqrt{x}
 """
 
 from collections.abc import Iterator
@@ -49,8 +58,9 @@ COLUMNS = (
     "peak_slow",
     "n_pixels",
     "flags",
+    "snr",
 )
-"""What is measured of a spot, in this order; positions in the panel, the rest in photons."""
+"""What is measured of a spot, in this order; pixels count within the panel, the rest is photons."""
 
 SATURATED, EDGE = 1, 2
 """Bits of `flags`: a pixel is saturated; the panel's edge or a bad pixel is touched."""
@@ -79,7 +89,7 @@ class SpotLimits:
 def find_spots(
     frame: NDArray[Any], mask: Bytes, strong: Bytes, panels: Panels, limits: SpotLimits
 ) -> Array:
-    """Return the spots of a frame, (n, 13) with the columns `COLUMNS`, by panel and first pixel.
+    """Return the spots of a frame, (n, 14) with the columns `COLUMNS`, by panel and first pixel.
 
     Parameters
     ----------
@@ -137,7 +147,8 @@ def _panel_spots(
         flags = SATURATED * bool(np.any(saturated[own])) + EDGE * edge
         own &= good
         core = own & (labels == label)
-        yield [index, *_measure(photons, own, core, photons[about], noise), size, flags]
+        measured = _measure(photons, own, core, photons[about], noise)
+        yield [index, *measured, size, flags, _snr(photons[core], photons[about], noise)]
 
 
 def _at_border(own: Mask) -> bool:
@@ -175,7 +186,20 @@ def _measure(photons: Array, own: Mask, core: Mask, about: Array, noise: float) 
         float((axis + 0.5 - c) ** 2 @ variance) / scale**2 + within
         for axis, c in zip((fast, slow), centre, strict=True)
     ]
-    about_error = len(p) ** 2 / len(about) * (max(b, 0.0) + noise)
-    sigma = float(np.sqrt(variance.sum() + about_error))
+    excess = _excess(about, noise) * (1 + len(p) / len(about)) - 1
+    sigma = float(np.sqrt(variance.sum() + len(p) * (max(b, 0.0) + noise) * excess))
     peak = [float(photons[core].max()), float(peak_fast), float(peak_slow)]
     return [*centre, *spread, float(np.sum(p - b)), sigma, b, *peak]
+
+
+def _excess(about: Array, noise: float) -> float:
+    """Return how many times the variance of counting the background's is, at least 1."""
+    expected = max(float(about.mean()), 0.0) + noise
+    return max(float(about.var(ddof=1)) / expected, 1.0) if expected > 0 else 1.0
+
+
+def _snr(core: Array, about: Array, noise: float) -> float:
+    """Return the signal to noise of the strong pixels."""
+    each = max(float(about.mean()), 0.0) + noise
+    signal = np.sqrt(max(float(core.sum()) + len(core) * noise + 0.375, 0.0))
+    return float(2 * (signal - np.sqrt(len(core) * each + 0.375)) / np.sqrt(_excess(about, noise)))

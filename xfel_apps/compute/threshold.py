@@ -1,9 +1,10 @@
 r"""Strong pixels of a frame by local dispersion, the method of DIALS.
 
 In a window around each pixel the :math:`n` good pixels have the sum :math:`x` and the sum of
-squares :math:`y`. Background alone has the variance :math:`v = g \bar x + r^2` (gain :math:`g`,
-readout noise :math:`r`), so that its index of dispersion is 1 with a standard deviation of
-:math:`\sqrt{2 / (n - 1)}` (Kabsch 2010, Acta Cryst. D66, 133-144). A window holds signal where
+squares :math:`y`. Background alone has the variance :math:`v = (g \bar x + r^2) e` (gain :math:`g`,
+readout noise :math:`r`, excess :math:`e` of `xfel_apps.compute.local_noise`, else 1), so that its
+index of dispersion is 1 with a standard deviation of :math:`\sqrt{2 / (n - 1)}` (Kabsch 2010, Acta
+Cryst. D66, 133-144). A window holds signal where
 
 .. math:: n y - x^2 > n v \left(n - 1 + \sigma_b \sqrt{2 (n - 1)}\right)
 
@@ -28,7 +29,11 @@ from xfel_apps.compute.panels import Panels
 Array = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-Noise = tuple[float, float]
+Floats = NDArray[np.float32]
+Noise = tuple[float, float, Floats | float]
+"""Gain [ADU], readout noise squared [ADU^2] and the excess over both."""
+
+NO_EXCESS: Floats = np.empty((0, 0), np.float32)
 
 MAX_HALF_WIDTH = 7
 """Largest half width of a window that the kernel has room for."""
@@ -62,6 +67,7 @@ def strong_pixels(
     mask: Bytes,
     panels: Panels,
     how: Dispersion,
+    excess: Floats | None = None,
     out: tuple[Bytes, Bytes] | None = None,
 ) -> Bytes:
     """Return which pixels are strong, (slow, fast) of 0 and 1.
@@ -72,6 +78,7 @@ def strong_pixels(
     mask : (slow, fast), not 0 where a pixel is good
     panels : where the panels lie and what their values mean
     how : the method's settings
+    excess : (slow, fast) how many times the variance of counting each pixel's is; None: 1
     out : arrays of the frame's shape to work in and to fill, so that none are made; zero where no
         panel lies
     """
@@ -86,6 +93,7 @@ def strong_pixels(
         how.sigma_strong,
         how.min_count,
         how.extended,
+        NO_EXCESS if excess is None else excess,
         work,
         strong,
     )
@@ -93,13 +101,18 @@ def strong_pixels(
 
 
 def strong_pixels_reference(
-    frame: NDArray[Any], mask: Bytes, panels: Panels, how: Dispersion
+    frame: NDArray[Any],
+    mask: Bytes,
+    panels: Panels,
+    how: Dispersion,
+    excess: Floats | None = None,
 ) -> Bytes:
     """Return what `strong_pixels` does, the definition in plain NumPy."""
     strong = np.zeros(frame.shape, np.uint8)
     for index, (rows, columns) in enumerate(panels.slabs):
         value, good, _ = panels.trusted_values(frame, mask, index)
-        noise = panels.gain[index], panels.noise_adu[index] ** 2
+        about = 1.0 if excess is None else excess[rows, columns]
+        noise = panels.gain[index], panels.noise_adu[index] ** 2, about
         find = _extended if how.extended else _plain
         strong[rows, columns] = find(value, good, noise, how)
     return strong
@@ -121,30 +134,24 @@ def window_sum(values: Array, half_width: int) -> Array:
     return np.asarray(total)
 
 
-def _signal(
-    value: Array, good: NDArray[np.bool_], noise: tuple[float, float], how: Dispersion
-) -> Any:
+def _signal(value: Array, good: Mask, noise: Noise, how: Dispersion) -> Any:
     """Return where the dispersion in the window is too much for background; n, x and n v too."""
     n, x, y = (
         window_sum(part, how.half_width_px) for part in (good.astype(float), value, value**2)
     )
-    gain, variance = noise
-    expected = gain * x + variance * n
+    gain, variance, excess = noise
+    expected = (gain * x + variance * n) * excess
     above = n - 1 + how.sigma_background * np.sqrt(2 * np.maximum(n - 1, 0))
     signal = good & (n >= how.min_count) & (x >= 0) & (n * y - x * x > expected * above)
     return signal, n, x, expected
 
 
-def _plain(
-    value: Array, good: NDArray[np.bool_], noise: tuple[float, float], how: Dispersion
-) -> Any:
+def _plain(value: Array, good: Mask, noise: Noise, how: Dispersion) -> Any:
     signal, n, x, expected = _signal(value, good, noise, how)
     return signal & (n * value - x > how.sigma_strong * np.sqrt(np.maximum(n * expected, 0)))
 
 
-def _extended(
-    value: Array, good: NDArray[np.bool_], noise: tuple[float, float], how: Dispersion
-) -> Any:
+def _extended(value: Array, good: Mask, noise: Noise, how: Dispersion) -> Any:
     signal = _signal(value, good, noise, how)[0]
     background = (good & ~signal).astype(float)
     core = good & (window_sum(background, how.half_width_px) == 0)
@@ -152,6 +159,6 @@ def _extended(
     rest = (good & ~core).astype(float)
     n = window_sum(rest, wide)
     mean = window_sum(value * rest, wide) / np.maximum(n, 1)
-    gain, variance = noise
-    deviation = np.sqrt(gain * np.maximum(mean, 0) + variance)
+    gain, variance, excess = noise
+    deviation = np.sqrt((gain * np.maximum(mean, 0) + variance) * excess)
     return core & (n > 0) & (value > mean + how.sigma_strong * deviation)

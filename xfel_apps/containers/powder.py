@@ -21,6 +21,7 @@ from xfel_apps.errors import ContainerError
 Shape = tuple[int, int]
 PREFIX = "powder-rank-"
 FORMAT = "xfelflow-powder-1"
+IMAGES = ("all_sum", "all_max", "hits_sum", "hits_max")
 
 
 @dataclass
@@ -162,7 +163,10 @@ def gather(folder: Path, digest: str) -> Powder | None:
     hits = sums.get((True, shape), PowderSum.empty(shape))
     both = sums.get((False, shape), PowderSum.empty(shape))
     both.include(hits)
-    return Powder(*_in_adu(both), *_in_adu(hits), len(both.events), len(hits.events))
+    all_sum, all_max = _in_adu(both)
+    hits_sum, hits_max = _in_adu(hits)
+    n_all, n_hits = len(both.events), len(hits.events)
+    return Powder(all_sum, all_max, hits_sum, hits_max, n_all, n_hits)
 
 
 def _in_adu(powder: PowderSum) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
@@ -176,7 +180,7 @@ def write_powder(path: Path, powder: Powder) -> None:
     try:
         with h5py.File(part, "w") as file:
             file.attrs.update({"n_all": powder.n_all, "n_hits": powder.n_hits})
-            for name in ("all_sum", "all_max", "hits_sum", "hits_max"):
+            for name in IMAGES:
                 _pixels(file, name, getattr(powder, name)).attrs["units"] = "ADU"
         part.replace(path)
     except OSError as err:
@@ -187,7 +191,9 @@ def read_powder(path: Path) -> Powder:
     """Return the powder of a run that `write_powder` wrote."""
     try:
         with h5py.File(path) as file:
-            images = [file[name][()] for name in ("all_sum", "all_max", "hits_sum", "hits_max")]
-            return Powder(*images, int(file.attrs["n_all"]), int(file.attrs["n_hits"]))
+            images = {name: file[name][()] for name in IMAGES}
+            return Powder(
+                **images, n_all=int(file.attrs["n_all"]), n_hits=int(file.attrs["n_hits"])
+            )
     except (OSError, KeyError) as err:
         raise ContainerError(f"{path}: not a powder file ({err})") from err

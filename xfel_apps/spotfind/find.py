@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.compute.components import COLUMNS, EDGE, SATURATED, SpotLimits, find_spots
+from xfel_apps.compute.local_noise import local_noise
 from xfel_apps.compute.panels import Panels
 from xfel_apps.compute.radial import radial_strong_pixels
 from xfel_apps.compute.threshold import Dispersion, strong_pixels
@@ -58,16 +59,17 @@ def find_on_frame(frame: NDArray[Any], setup: Setup, beam: Beam) -> Found:
     settings = setup.settings
     levels = checked_levels(frame, setup)
     panels = setup.panels_of(levels)
-    strong = _strong(frame, setup, panels)
-    limits = SpotLimits(settings.min_pixels, settings.max_pixels)
+    strong = _strong(frame, setup, panels, levels.are_photons)
+    limits = SpotLimits(settings.min_pixels or 2 - levels.are_photons, settings.max_pixels)
     table = find_spots(frame, setup.mask_bytes, strong, panels, limits)
+    table = table[table[:, COLUMNS.index("snr")] >= settings.min_snr]
     columns = dict(zip(COLUMNS, table.T, strict=True))
-    columns = _significant(columns, settings.min_snr)
     background = levels.background_adu / float(np.median(panels.gain))
     return Found(_with_resolution(columns, setup.detector, beam, settings), panels, background)
 
 
-def _strong(frame: NDArray[Any], setup: Setup, panels: Panels) -> Bytes:
+def _strong(frame: NDArray[Any], setup: Setup, panels: Panels, are_photons: bool) -> Bytes:
+    """Return the strong pixels (slow, fast), found by the method of the settings."""
     settings = setup.settings
     if settings.method == "radial":
         return radial_strong_pixels(
@@ -80,13 +82,9 @@ def _strong(frame: NDArray[Any], setup: Setup, panels: Panels) -> Bytes:
         settings.min_count,
         settings.method == "extended",
     )
-    return strong_pixels(frame, setup.mask_bytes, panels, how, setup.buffers)
-
-
-def _significant(columns: dict[str, Array], min_snr: float) -> dict[str, Array]:
-    """Return the spots that stand out of their noise."""
-    keep = columns["intensity"] >= min_snr * columns["sigma"]
-    return {name: values[keep] for name, values in columns.items()}
+    wanted = not are_photons if settings.local_noise is None else settings.local_noise
+    excess = local_noise(frame, setup.mask_bytes, panels, setup.excess) if wanted else None
+    return strong_pixels(frame, setup.mask_bytes, panels, how, excess, setup.buffers)
 
 
 def _with_resolution(
@@ -110,7 +108,8 @@ def _with_resolution(
         (on_ice(d_ang, settings.ice_width_invang) & settings.ice_rings, SpotFlag.ICE),
     ):
         flags[bad] |= int(flag)
-    return Spots.make(**{**columns, "d_ang": d_ang, "flags": flags})
+    values: dict[str, Any] = {**columns, "d_ang": d_ang, "flags": flags}
+    return Spots.make(**{name: values[name] for name in Spots.schema()})
 
 
 def outside(d_ang: Array, d_min_ang: float | None, d_max_ang: float | None) -> NDArray[np.bool_]:

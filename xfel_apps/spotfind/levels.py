@@ -48,12 +48,14 @@ class Levels:
     gain_adu, noise_adu : [ADU a photon], [ADU]; None where values look like photons or where
         there is too little to tell
     good_fraction : share of the sampled pixels with a value in the trusted range
+    are_photons : values are counts of photons
     """
 
     background_adu: float
     gain_adu: float | None
     noise_adu: float | None
     good_fraction: float
+    are_photons: bool = True
 
 
 def sample_windows(mask: NDArray[np.bool_], panels: Panels) -> IntArray:
@@ -93,7 +95,8 @@ def measure_levels(frame: NDArray[Any], windows: IntArray, trusted: tuple[float,
     if are_photons(whole):
         return Levels(background, None, None, fraction)
     variances = whole.var(axis=1, ddof=1, dtype=np.float64)
-    return Levels(background, *photon_transfer(means, variances), fraction)
+    gain_adu, noise_adu = photon_transfer(means, variances)
+    return Levels(background, gain_adu, noise_adu, fraction, are_photons=False)
 
 
 def are_photons(values: NDArray[np.float32]) -> bool:

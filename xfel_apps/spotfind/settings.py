@@ -32,12 +32,17 @@ class SpotfindSettings(Section):
     photon counters, else from each image's background."""
     noise_adu: float | None = Field(None, ge=0)
     """Readout noise [ADU]; null: 0, or estimated where the gain is."""
-    min_pixels: int = Field(1, ge=1)
-    """Strong pixels of the smallest spot."""
+    local_noise: bool | None = None
+    """Measure how noisy each part of the image is, and ask more of spots there; null: where values
+    are not counts of photons (it finds integrating detectors' noisy parts)."""
+    min_pixels: int | None = Field(None, ge=1)
+    """Strong pixels of the smallest spot; null: 1 for counts of photons, else 2, since lone pixels
+    of integrating detectors are seldom spots."""
     max_pixels: int = Field(200, ge=1)
     """Strong pixels of the largest spot."""
-    min_snr: float = Field(3.0, ge=0)
-    """Intensity over its standard error, of the weakest spot."""
+    min_snr: float = Field(4.5, ge=0)
+    """Signal to noise of the weakest spot's strong pixels; the noise is at least what the pixels
+    about the spot have."""
     d_min_ang: float | None = Field(None, gt=0)
     """Spots at higher resolution are not good [Angstrom]; null: no limit."""
     d_max_ang: float | None = Field(None, gt=0)
@@ -55,7 +60,7 @@ class SpotfindSettings(Section):
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> Self:
-        if self.min_pixels > self.max_pixels:
+        if (self.min_pixels or 1) > self.max_pixels:
             raise ValueError(f"min_pixels {self.min_pixels} is above max_pixels {self.max_pixels}")
         if self.d_min_ang and self.d_max_ang and self.d_min_ang >= self.d_max_ang:
             raise ValueError(f"d_min_ang {self.d_min_ang} is not below d_max_ang {self.d_max_ang}")

@@ -18,7 +18,7 @@ enum Mark : Byte { strong = 1, around = 2 };
 enum Flag { saturated = 1, edge = 2 };
 enum Column {
   panel_index, fast_px, slow_px, fast_var, slow_var, intensity, sigma, background, peak, peak_fast, peak_slow,
-  n_pixels, flags, n_columns
+  n_pixels, flags, snr, n_columns
 };
 
 struct Limits {
@@ -152,17 +152,28 @@ class PanelSpots {
     int slow0, slow1, fast0, fast1;
   };
 
-  /// Mean of the good pixels around a box that belong to no spot, and how many there are.
-  std::pair<double, double> background_around(const Box& box, int margin) const {
-    double n = 0.0, sum = 0.0;
+  /// Good pixels around a spot that belong to none: how many, their mean [photon], and how many times larger
+  /// than that of counting their variance is, at least 1.
+  struct Around {
+    double count, mean, excess;
+  };
+
+  double noise() const { return panel_.variance / (panel_.gain * panel_.gain); }
+
+  Around background_around(const Box& box, int margin) const {
+    double n = 0.0, sum = 0.0, squares = 0.0;
     for (int slow = std::max(box.slow0 - margin, 0); slow <= std::min(box.slow1 + margin, panel_.height - 1); ++slow)
       for (int fast = std::max(box.fast0 - margin, 0); fast <= std::min(box.fast1 + margin, panel_.width - 1); ++fast) {
         if (marks_[at(slow, fast)] != 0) continue;
         const Pixel p = pixel(slow, fast);
         n += p.good;
         sum += p.value;
+        squares += static_cast<double>(p.value) * p.value;
       }
-    return {n > 0.0 ? sum / n / panel_.gain : 0.0, n};
+    const double mean = n > 0.0 ? sum / n / panel_.gain : 0.0;
+    const double variance = n > 1.0 ? (squares / (panel_.gain * panel_.gain) - n * mean * mean) / (n - 1.0) : 0.0;
+    const double expected = std::max(mean, 0.0) + noise();
+    return {n, mean, expected > 0.0 ? std::max(variance / expected, 1.0) : 1.0};
   }
 
   void measure(int index, std::size_t first, std::size_t last, std::vector<double>& rows) const {
@@ -173,21 +184,21 @@ class PanelSpots {
       box.slow0 = std::min(box.slow0, pixels_[i].slow), box.slow1 = std::max(box.slow1, pixels_[i].slow);
       box.fast0 = std::min(box.fast0, pixels_[i].fast), box.fast1 = std::max(box.fast1, pixels_[i].fast);
     }
-    auto [level, count] = background_around(box, limits_.margin);
-    if (count < limits_.min_background) std::tie(level, count) = background_around(box, 2 * limits_.margin);
-    if (count < limits_.min_background) return;
+    Around about = background_around(box, limits_.margin);
+    if (about.count < limits_.min_background) about = background_around(box, 2 * limits_.margin);
+    if (about.count < limits_.min_background) return;
     double row[n_columns] = {};
     row[panel_index] = index;
     row[n_pixels] = size;
-    row[background] = level;
-    sum_up(first, last, level, count, row);
+    row[background] = about.mean;
+    sum_up(first, last, about, row);
     rows.insert(rows.end(), row, row + n_columns);
   }
 
   /// Fill in what is summed over the spot's pixels.
-  void sum_up(std::size_t first, std::size_t last, double level, double count, double (&row)[n_columns]) const {
-    const double noise = panel_.variance / (panel_.gain * panel_.gain);
-    double n = 0.0, total = 0.0, variance = 0.0, weight = 0.0, fast = 0.0, slow = 0.0;
+  void sum_up(std::size_t first, std::size_t last, const Around& about, double (&row)[n_columns]) const {
+    const double level = about.mean, each = std::max(level, 0.0) + noise();
+    double n = 0.0, n_core = 0.0, core = 0.0, total = 0.0, variance = 0.0, weight = 0.0, fast = 0.0, slow = 0.0;
     int flag = 0;
     row[peak] = -1.0;
     for (std::size_t i = first; i < last; ++i) {
@@ -199,18 +210,24 @@ class PanelSpots {
       flag |= static_cast<float>(raw_[at(place.slow, place.fast)]) > panel_.highest ? saturated : 0;
       n += 1.0;
       total += photons - level;
-      variance += std::max(photons, 0.0) + noise;
+      variance += std::max(photons, 0.0) + noise();
       weight += above;
       fast += above * (place.fast + 0.5);
       slow += above * (place.slow + 0.5);
-      if (marks_[at(place.slow, place.fast)] == strong && photons > row[peak]) {
+      if (marks_[at(place.slow, place.fast)] != strong) continue;
+      n_core += 1.0;
+      core += photons;
+      if (photons > row[peak]) {
         row[peak] = photons;
         row[peak_fast] = place.fast;
         row[peak_slow] = place.slow;
       }
     }
     row[intensity] = total;
-    row[sigma] = std::sqrt(variance + n * n / count * (std::max(level, 0.0) + noise));
+    row[sigma] = std::sqrt(variance + n * each * (about.excess * (1.0 + n / about.count) - 1.0));
+    row[snr] = 2.0 *
+               (std::sqrt(std::max(core + n_core * noise() + 0.375, 0.0)) - std::sqrt(n_core * each + 0.375)) /
+               std::sqrt(about.excess);
     const bool rises = weight > 0.0;  // else the highest pixel it is
     row[fast_px] = rises ? fast / weight : row[peak_fast] + 0.5;
     row[slow_px] = rises ? slow / weight : row[peak_slow] + 0.5;
@@ -225,14 +242,13 @@ class PanelSpots {
 
   /// Fill in the centroid's variance: of the photons counted, and of where in its pixel each one fell.
   void spread(std::size_t first, std::size_t last, double level, double weight, double (&row)[n_columns]) const {
-    const double noise = panel_.variance / (panel_.gain * panel_.gain);
     double fast = 0.0, slow = 0.0, squares = 0.0;
     for (std::size_t i = first; i < last; ++i) {
       const Place& place = pixels_[i];
       const Pixel p = pixel(place.slow, place.fast);
       if (p.good == 0.0F) continue;
       const double photons = p.value / panel_.gain, above = std::max(photons - level, 0.0);
-      const double variance = std::max(photons, 0.0) + noise;
+      const double variance = std::max(photons, 0.0) + noise();
       const double df = place.fast + 0.5 - row[fast_px], ds = place.slow + 0.5 - row[slow_px];
       fast += df * df * variance;
       slow += ds * ds * variance;

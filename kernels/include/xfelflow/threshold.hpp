@@ -14,6 +14,7 @@ struct Method {
   float sigma_background, sigma_strong;
   float min_count;
   bool extended;
+  bool has_excess;                       ///< whether a map says how much noisier than counting a pixel is
 };
 
 /// What the first step says of a pixel; a plain threshold ends there with 0 or 1.
@@ -26,6 +27,7 @@ struct FindSignal {
   Frame<Raw> frame;
   Method method;
   Array<const Tile*> tiles;
+  Array<const float**> excess;
   Array<Byte**> state;
   Array<Byte*> any;                      ///< of each tile: whether anything was found
 
@@ -88,7 +90,12 @@ struct FindSignal {
 
   KOKKOS_INLINE_FUNCTION bool judge(const Tile& tile, const Panel& panel, int line, const Row (&sums)[rows],
                                     const Row& own) const {
-    float result[tile_width], most = 0.0F;
+    float result[tile_width], factor[tile_width], most = 0.0F;
+    for (int i = 0; i < tile_width; ++i) factor[i] = 1.0F;
+    if (method.has_excess) {
+      const float* map = &excess(panel.slow + line, panel.fast + tile.fast);
+      for (int i = 0; i < tile.width; ++i) factor[i] = map[i];
+    }
     const float gain = panel.gain, variance = panel.variance, min_count = method.min_count;
     const float two_squares = 2.0F * method.sigma_background * method.sigma_background;
     const float strong_square = method.extended ? 0.0F : method.sigma_strong * method.sigma_strong;
@@ -100,7 +107,7 @@ struct FindSignal {
         x += sums[r][sum][i];
         y += sums[r][squares][i];
       }
-      const float expected = gain * x + variance * n;
+      const float expected = (gain * x + variance * n) * factor[i];
       // squared instead of a square root: both sides are positive where it counts
       const float excess = n * y - x * x - expected * (n - 1.0F), height = n * own[sum][i] - x;
       const float spread = expected * expected * two_squares * (n - 1.0F), noise = strong_square * n * expected;
@@ -183,6 +190,7 @@ struct Rise {
   Frame<Raw> frame;
   Method method;
   Array<const Tile*> tiles;
+  Array<const float**> excess;
   Array<const Byte**> core;
   Array<const Byte*> any;
   Array<Byte**> strong;
@@ -214,7 +222,8 @@ struct Rise {
       }
     const float mean = n > 0.0F ? x / n : 0.0F;
     const float height = frame.at(panel, fast, slow).value - mean;
-    const float expected = panel.gain * (mean > 0.0F ? mean : 0.0F) + panel.variance;
+    const float factor = method.has_excess ? excess(panel.slow + slow, panel.fast + fast) : 1.0F;
+    const float expected = (panel.gain * (mean > 0.0F ? mean : 0.0F) + panel.variance) * factor;
     return n > 0.0F && height > 0.0F && height * height > method.sigma_strong * method.sigma_strong * expected;
   }
 };
