@@ -1,0 +1,52 @@
+"""The demo's result against the truth, as lines of text."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from xfel_apps.compare.intensities import agreement, read_mtz
+from xfel_apps.compare.products import lattices
+from xfel_apps.compare.truth import LatticeScore, Truth, score_lattices
+
+
+def comparison(truth_file: Path, trial: Path, run: str, d_min_ang: float) -> Iterator[str]:
+    """Yield what was found of what was simulated, a line each.
+
+    Parameters
+    ----------
+    truth_file : written by `simulate`
+    trial, run : folder of the trial, and its run whose shots lie in one raw file
+    d_min_ang : resolution to which the run was merged [Angstrom]
+    """
+    truth = Truth.read(truth_file)
+    found = lattices(trial / run / "events.json", trial / run / "crystals.json")
+    yield "compared with the truth:"
+    yield from _lattice_lines(score_lattices(found, truth))
+    for mtz in sorted(trial.glob("datasets/*/v*/merged.mtz")):
+        whole = agreement(read_mtz(mtz), truth.intensities, truth.cell, (np.inf, d_min_ang))
+        yield (
+            f"  merged to {d_min_ang:g} A      {whole.n_merged} of {whole.n_unique} "
+            f"unique reflections ({whole.fraction:.1%})"
+        )
+        yield f"  CC of merged I       {whole.cc:.3f} with the true I: {mtz}"
+
+
+def _lattice_lines(score: LatticeScore) -> Iterator[str]:
+    share = score.hits_indexed / score.hits if score.hits else 0.0
+    yield (
+        f"  hits indexed         {score.hits_indexed} of {score.hits} ({share:.1%}); "
+        f"weak shots: {score.weak_indexed} of {score.weak}"
+    )
+    yield (
+        f"  false lattices       {score.false_lattices}; "
+        f"blanks indexed: {score.blanks_indexed} of {score.blanks}"
+    )
+    yield (
+        f"  orientation error    median {score.orientation_deg_median:.3f}, "
+        f"90 % below {score.orientation_deg_p90:.3f} degrees"
+    )
+    yield (
+        f"  cell error           median {score.cell_a_percent_median:.3f} % of a, "
+        f"{score.cell_c_percent_median:.3f} % of c"
+    )
