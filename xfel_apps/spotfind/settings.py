@@ -17,7 +17,7 @@ class SpotfindSettings(Section):
     peakfinder8; for strong round backgrounds)."""
     half_width_px: int = Field(3, ge=1, le=MAX_HALF_WIDTH)
     """Windows have 2 half_width_px + 1 pixels a side [pixel]."""
-    sigma_background: float = Field(4.0, gt=0)
+    sigma_background: float = Field(3.0, gt=0)
     """Standard deviations that a window's index of dispersion lies above background's."""
     sigma_strong: float = Field(3.0, gt=0)
     """Standard deviations that a strong pixel lies above its local background."""
