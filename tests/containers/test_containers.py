@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from xfel_apps.containers.crystals import CRYSTALS
 from xfel_apps.containers.manifest import Manifest, count
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.product import ShotResult
@@ -181,3 +182,9 @@ def test_part_names_are_in_order(tmp_path: Path):
         names.append(part_path(tmp_path, 7).name)
         part_path(tmp_path, 7).touch()
     assert names == ["rank-0007.h5", "rank-0007.2.h5", "rank-0007.3.h5"]
+
+
+def test_frame_without_containers_has_the_columns_of_others():
+    empty = ProductReader([], CRYSTALS).frame("crystals")
+    assert len(empty) == 0
+    assert {"event", "a_matrix_8", "cell_0", "space_group"} <= set(empty)

@@ -186,7 +186,7 @@ class ProductReader:
                 flat.update(_flatten(name, values))
             pieces.append(pd.DataFrame(flat)[np.repeat(mine, counts)])
         if not pieces:
-            return pd.DataFrame(columns=["event", *self.product.tables[table].schema()])
+            return _no_rows(self.product.tables[table])
         whole = pd.concat(pieces, ignore_index=True)
         return whole.sort_values("event", kind="stable", ignore_index=True)
 
@@ -213,6 +213,14 @@ def _digest_of(path: Path) -> str | None:
             return str(file.attrs.get("digest"))
     except ContainerError:
         return None
+
+
+def _no_rows(kind: type[Rows]) -> pd.DataFrame:
+    """Return a frame with the columns of a table and no rows."""
+    flat: dict[str, NDArray[Any]] = {"event": np.empty(0, dtype=np.int64)}
+    for name, values in kind.empty().columns().items():
+        flat.update(_flatten(name, values))
+    return pd.DataFrame(flat)
 
 
 def _flatten(name: str, values: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -89,7 +89,7 @@ def resolution(parts: Mapping[str, Array]) -> Figure:
     axes.set_xticks([1.0 / d for d in shown], [f"{d:g}" for d in shown])
     axes.set_xlabel("resolution [Å]")
     axes.set_ylabel("number")
-    above(axes)
+    above(axes, n_columns=1)
     grid(axes)
     return result
 
@@ -154,6 +154,8 @@ def simple(values: Array, label: str, colour: str = BLUE) -> Figure:
     values = values[np.isfinite(values)]
     if not len(values):
         return nothing(result, f"no {label} known")
+    if np.ptp(values) == 0.0:
+        return nothing(result, f"{label}: {values[0]:g} for all")
     low, high = core(values)
     axes.hist(values, bins=np.linspace(low, high, 40).tolist(), color=colour)
     axes.axvline(float(np.median(values)), color=INK, linewidth=0.9)
@@ -180,12 +182,12 @@ def whole_numbers(values: NDArray[Any], label: str) -> Figure:
     return result
 
 
-def above(axes: Axes) -> None:
-    """Put the legend in one line above the plot, out of the data's way."""
+def above(axes: Axes, n_columns: int = 3) -> None:
+    """Put the legend above the plot, out of the data's way."""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
-        ncols=3,
+        ncols=n_columns,
         borderaxespad=0.2,
         handlelength=1.2,
         columnspacing=1.0,

@@ -22,6 +22,7 @@ from xfel_apps.report.pictures import pictures
 from xfel_apps.report.tables import counts, percent
 from xfel_apps.report.trial import MergedData, Trial
 
+N_POWDERS = 4
 PACKAGES = ("numpy", "h5py", "gemmi", "mpi4py", "pandas", "scipy", "hdf5plugin")
 
 
@@ -87,8 +88,8 @@ def headlines(trial: Trial) -> list[tuple[str, str]]:
     indexed = found[Outcome.INDEXED] + found[Outcome.INTEGRATED]
     result = [
         (f"{len(trial.outcomes):,}", "shots"),
-        (percent(hits, hits + found[Outcome.MISS]), "hits"),
-        (percent(indexed, hits), "of hits indexed"),
+        (percent(hits, hits + found[Outcome.MISS]), "hit rate"),
+        (percent(indexed, hits), "indexing rate"),
         (f"{len(trial.crystals):,}", "lattices"),
     ]
     if len(trial.crystals) and "n_reflections" in trial.crystals:
@@ -171,13 +172,14 @@ def _orientation(trial: Trial, same: pd.DataFrame, space_group: str) -> Drawing:
 
 
 def powders(trial: Trial) -> list[Drawing]:
-    """Return the powder patterns of each run that has them."""
+    """Return the powder patterns of the runs with most hits."""
+    made = [(run, found) for run in trial.runs if (found := powder.of_run(run)) is not None]
+    made.sort(key=lambda item: (-item[1].n_hits, item[0].name))
     result = []
-    for run in trial.runs:
-        found = powder.of_run(run)
-        if found is not None:
-            uri = photo_uri(powder.draw(run, found), dpi=120)
-            result.append(Drawing(uri, f"Powder patterns of run {run.name}.", wide=True))
+    for run, found in made[:N_POWDERS]:
+        uri = photo_uri(powder.draw(run, found), dpi=120)
+        caption = f"Powder patterns of run {run.name}, {found.n_hits} hits of {found.n_all} shots."
+        result.append(Drawing(uri, caption, wide=True))
     return result
 
 
@@ -199,7 +201,8 @@ def weather_drawing(trial: Trial) -> Drawing | None:
     return Drawing(
         photo_uri(weather.draw(trial.times), dpi=130),
         "Weather: each line is a shot on its rank, coloured by stage. White is time without a "
-        "shot: waiting, starting up or shut down; long lines are slow shots.",
+        "shot: waiting, starting up or shut down; long lines are slow shots. Dotted: long idle "
+        "time that was cut out.",
         wide=True,
     )
 

@@ -44,10 +44,7 @@ def draw(times: pd.DataFrame) -> Figure:
         _lines(axes, times["stage"] == stage, (start, end, row), STAGE_COLOURS[stage], height)
     failed = (times["outcome"] == Outcome.FAILED).to_numpy()
     axes.plot(start[failed], row[failed], "|", color=RED, markersize=height, markeredgewidth=1.5)
-    for place, gap_s in cut.breaks:
-        axes.axvline(place, color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)))
-        label = f" {seconds(gap_s)} idle, cut"
-        axes.text(place, -0.62, label, color=FAINT, fontsize=7, va="top", rotation=0)
+    _breaks(axes, cut)
     axes.set_xlim(-0.005 * cut.length, 1.005 * cut.length)
     axes.set_ylim(len(ranks) - 0.4, -0.9)
     step = max(1, len(ranks) // 16)
@@ -56,6 +53,16 @@ def draw(times: pd.DataFrame) -> Figure:
     axes.set_ylabel("rank")
     _legend(axes, times, bool(failed.any()))
     return result
+
+
+def _breaks(axes: Axes, cut: "CutAxis") -> None:
+    """Mark where idle time was cut out and how much, as far as there is room to say it."""
+    said = -np.inf
+    for place, gap_s in cut.breaks:
+        axes.axvline(place, color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)))
+        if place - said > 0.06 * cut.length:
+            axes.text(place, -0.62, f" {seconds(gap_s)}", color=FAINT, fontsize=7, va="top")
+            said = place
 
 
 def _lines(
@@ -67,6 +74,8 @@ def _lines(
 ) -> None:
     """Draw one line a shot of a stage, shades in turn so that neighbours are told apart."""
     start, end, row = (values[chosen.to_numpy()] for values in places)
+    order = np.lexsort((start, row))
+    start, end, row = start[order], end[order], row[order]
     for turn, alpha in ((0, 1.0), (1, 0.72)):
         x0, x1, y = start[turn::2], end[turn::2], row[turn::2]
         segments = np.stack([np.column_stack([x0, y]), np.column_stack([x1, y])], axis=1)
