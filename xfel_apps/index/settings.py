@@ -26,7 +26,7 @@ class IndexSettings(Section):
     "79.2 79.2 38 90 90 90"; none: the cell is found from the run's best shots."""
     space_group: str | None = None
     """Hermann-Mauguin symbol; none: the highest symmetry that the cell allows."""
-    cell_shots: int = Field(default=100, ge=1)
+    cell_shots: int = Field(default=60, ge=1)
     """Shots with most spots that the cell is looked for in, where none is given."""
     max_length_ang: float = Field(default=250.0, gt=10.0, le=1000.0)
     """Longest primitive cell edge looked for, where no cell is given [Angstrom]."""
