@@ -302,15 +302,24 @@ def report(
 def view(
     run: RunFolder,
     shot: Annotated[int, typer.Argument(help="number of the event, from 0")],
-    out: Annotated[Path | None, typer.Option(help="[default: RUN-SHOT.png]")] = None,
+    out: Annotated[Path | None, typer.Option(help="[default: RUN-shot-SHOT.png]")] = None,
+    region: Annotated[
+        str | None, typer.Option(metavar="X,Y,WIDTH", help="draw only this square [mm from beam]")
+    ] = None,
+    contrast: Annotated[
+        float, typer.Option(min=50.0, max=100.0, help="percentile of the pixels that is black")
+    ] = 99.9,
+    marks: Annotated[bool, typer.Option(help="draw found spots and predictions")] = True,
 ) -> None:
-    """Draw one shot with its spots and predictions.
+    """Draw one shot with its spots and predictions, and close-ups of a few spots.
 
-    Example: xfelflow view results/000/r0014 12 --out shot12.png
+    Example: xfelflow view results/000/r0014 12 --out shot12.png --region 10,-20,5
     """
-    from xfel_apps.view import draw_shot
+    from xfel_apps.view import Look, draw_shot, region_mm
 
-    print(draw_shot(run, shot, out or Path(f"{run.resolve().name}-{shot:05d}.png")))
+    square = region_mm(region) if region else None
+    look = Look(percentile=contrast, region_mm=square, marks=marks, predictions=marks)
+    print(draw_shot(run, shot, out, look))
 
 
 @app.command()
