@@ -17,7 +17,7 @@ from xfel_apps.containers.product import ShotResult
 from xfel_apps.containers.reflections import REFLECTIONS, IntegratedCrystals, Reflections
 from xfel_apps.containers.writer import ContainerWriter
 from xfel_apps.geometry.beam import Beam
-from xfel_apps.geometry.stills import excitation_error_invang, metric_cell
+from xfel_apps.geometry.stills import excitation_error_invang, metric_cell, resolution_ang
 
 Array = NDArray[np.float64]
 TYPES = {
@@ -146,24 +146,26 @@ def read_dials(
     for number, experiment in enumerate(models["experiment"]):
         crystal = models["crystal"][experiment["crystal"]]
         beam = models["beam"][experiment["beam"]]
-        frames = models["imageset"][experiment["imageset"]].get("single_file_indices", [number])
+        images = models["imageset"][experiment["imageset"]] if "imageset" in experiment else {}
+        frames = images.get("single_file_indices") or [number]
         real = np.array([crystal[f"real_space_{axis}"] for axis in "abc"])
         a_matrix = np.linalg.inv(real)
         rows = table["id"] == number
         mine = {name: values[rows] for name, values in table.items()}
         q = mine["miller_index"] @ a_matrix.T
+        d_ang = resolution_ang(q)
         excitation = excitation_error_invang(q, -np.array(beam["direction"]) / beam["wavelength"])
         hall = gemmi.symops_from_hall(crystal["space_group_hall_symbol"])
         columns = {
             **dict(zip("hkl", mine["miller_index"].T, strict=True)),
-            "d_ang": mine["d"],
+            "d_ang": d_ang,
             "intensity": mine["intensity.sum.value"],
             "sigma": np.sqrt(mine["intensity.sum.variance"]),
             "excitation_invang": excitation,
             "polarization": _polarization(mine["s1"], beam),
         }
         if widths is not None:
-            variance = widths[0] ** 2 + (widths[1] / mine["d"]) ** 2
+            variance = widths[0] ** 2 + (widths[1] / d_ang) ** 2
             columns["partiality"] = np.exp(-0.5 * excitation**2 / variance)
         lattice = Lattice(
             a_matrix,

@@ -89,3 +89,39 @@ def test_mtz_holds_what_the_manifest_says(tmp_path: Path, lysozyme: tuple[Path, 
     both = np.nan_to_num(columns["N(+)"]) + np.nan_to_num(columns["N(-)"])
     np.testing.assert_array_equal(both, columns["N"])
     assert np.isfinite(columns["F"]).all()
+
+
+def test_cspad_lysozyme_against_a_deposited_structure(tmp_path: Path, data_dir: Path) -> None:
+    """300 LCLS stills, strong spots only: crystals are kept, and scaling helps."""
+    folder = data_dir / "cspad_lysozyme"
+    stem = folder / "benchmark_level2d"
+    lattices = read_dials(stem.with_suffix(".json"), stem.with_suffix(".refl"))
+    reflections = write_run(tmp_path / "reflections.json", lattices)
+    common = {
+        "d_min_ang": 2.5,
+        "partiality": "unity",
+        "min_reflections": 5,
+        "reference": str(data_dir / "models" / "4bs7-sf.cif"),
+    }
+    scaled = run(tmp_path / "scaled", reflections, **common)
+    plain = run(tmp_path / "plain", reflections, **common, scaling="none")
+    assert scaled.crystals["used"] >= 290
+    assert scaled.statistics["overall"]["cc_reference"] > 0.54
+    assert scaled.statistics["overall"]["n_unique"] > 2700
+    for name, sign in (("cc_reference", 1), ("r_split", -1)):
+        gain = scaled.statistics["overall"][name] - plain.statistics["overall"][name]
+        assert sign * gain > 0
+
+
+def test_reference_indexes_one_of_five_cunir_crystals_the_other_way(
+    tmp_path: Path, data_dir: Path
+) -> None:
+    folder = data_dir / "cunir_ssx"
+    lattices = read_dials(folder / "integrated.expt", folder / "integrated.refl", (4e-4, 1e-3))
+    numbered = [(number, lattice) for number, (_, lattice) in enumerate(lattices)]
+    reflections = write_run(tmp_path / "reflections.json", numbered)
+    reference = str(folder / "merged.mtz")
+    manifest = run(tmp_path, reflections, d_min_ang=2.0, reference=reference)
+    assert sorted(manifest.modes.values()) == [1, 4]
+    assert manifest.modes["h,k,l"] == 4
+    assert manifest.statistics["overall"]["cc_reference"] > 0.4

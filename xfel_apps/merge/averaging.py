@@ -164,24 +164,29 @@ class Averager:
         partiality = obs.partiality.astype(float)
         return factor * partiality, model.variance(obs.noise, factor, partiality, mean[obs.slot])
 
-    def each_residuals(self, state: State) -> Iterator[tuple[Block, Observations, Residuals]]:
+    def each_residuals(
+        self, state: State, target: tuple[Sums, Prior] | None = None
+    ) -> Iterator[tuple[Block, Observations, Residuals]]:
         """Yield blocks of this rank's crystals, their observations and how those deviate.
 
-        Each observation is held against what all others of its reflection, or the reference, say.
+        Each observation is held against what all others of its reflection say, or against
+        `target`, the intensities of a reference and their prior.
         """
         for block in self._by_crystal:
             obs = self.mine.take(block.rows)
-            yield block, obs, self._residuals(obs, state)
+            yield block, obs, self._residuals(obs, state, target)
 
-    def _residuals(self, obs: Observations, state: State) -> Residuals:
+    def _residuals(
+        self, obs: Observations, state: State, target: tuple[Sums, Prior] | None
+    ) -> Residuals:
         """Return the residuals of observations."""
         x, weighed = self.expectation(obs, state.scales, state.model, state.weigh_by)
-        if self.target is None:
+        if target is None:
             sums = Sums(state.sums.weighted[obs.slot], state.sums.weight[obs.slot])
             prior = Prior(state.prior.mean[obs.slot], state.prior.variance[obs.slot])
             mean, unsure, is_common = leave_one_out(sums, prior, obs.intensity, x, weighed)
         else:
-            sums, prior = self.target
+            sums, prior = target
             is_common = sums.weight[obs.slot] > 0
             mean, unsure = (values[obs.slot] for values in prior.posterior(sums))
         partiality = obs.partiality.astype(float)
@@ -211,7 +216,7 @@ class Averager:
     def _stepped(self, state: State, prior: ScalePrior) -> Array:
         """Return (n, 3) of this rank's crystals: new log G, new B, variance of log G."""
         parts = [np.empty((0, 3))]
-        for block, obs, res in self.each_residuals(state):
+        for block, obs, res in self.each_residuals(state, self.target):
             own = Scales(state.scales.log_scale[block.groups], state.scales.b_ang2[block.groups])
             crystal = obs.crystal - block.groups.start
             new, unsure = scale_step(own, crystal, self.s2[obs.slot], res, prior)
@@ -237,8 +242,10 @@ class Averager:
             result[block.rows] = impossible(obs.intensity, x, obs.noise, expected, spread)
         return result
 
-    def reject(self, state: State, limit: float) -> State:
+    def reject(self, state: State, judge: ErrorModel, limit: float) -> State:
         """Return the state without observations too far from the mean of their reflection.
+
+        Too far is more than `limit` sigmas by the error model `judge`.
 
         Both deviation and variance are taken at the mean with the observation in it: where errors
         grow with the intensity, a strong reflection that others recorded in small part is then
@@ -247,15 +254,15 @@ class Averager:
         """
         for _ in range(REJECTION_PASSES):
             for block in self._by_slot:
-                self.rejected[block.rows] |= self._deviating(block.rows, state, limit)
+                self.rejected[block.rows] |= self._deviating(block.rows, state, judge, limit)
             sums = self.average(state.scales, state.model, state.weigh_by)
             state = replace(state, sums=sums)
         return state
 
-    def _deviating(self, rows: slice, state: State, limit: float) -> Mask:
+    def _deviating(self, rows: slice, state: State, judge: ErrorModel, limit: float) -> Mask:
         """Return the worst of each slot, where it is worse than `limit` sigmas."""
         obs, mean = self.owned.take(rows), state.sums.mean
-        x, variance = self.expectation(obs, state.scales, state.model, mean)
+        x, variance = self.expectation(obs, state.scales, judge, mean)
         deviation = np.abs(obs.intensity - x * mean[obs.slot]) / np.sqrt(variance)
         deviation[self.rejected[rows]] = 0.0
         return worst_of_slot(obs.slot, deviation, limit)

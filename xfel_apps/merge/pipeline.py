@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps import mpi
+from xfel_apps.compute.scaling import total_by
 from xfel_apps.errors import ContainerError, SettingsError, StoppedError
 from xfel_apps.merge.asu import UniqueReflections, ambiguity_operators, unique_reflections
 from xfel_apps.merge.averaging import Averager, State
@@ -81,7 +82,7 @@ def merge(comm: mpi.Comm, paths: Sequence[Path], settings: MergeSettings) -> Res
         )
         check()
         state = _scale(averager, verdict, reference, settings, check)
-        state = averager.reject(state, settings.max_deviation_sigma)
+        state = _reject(averager, state, settings)
         check()
         merged = build(
             unique,
@@ -158,17 +159,26 @@ def _scale(
     return state
 
 
+def _reject(averager: Averager, state: State, settings: MergeSettings) -> State:
+    """Return the state without outliers: judged by the scatter, whatever sigmas are wanted."""
+    judge = state.model
+    if settings.error_model == "none":
+        judge = fit_error_model(averager, state, partial=settings.partiality == "model")
+    return averager.reject(state, judge, settings.max_deviation_sigma)
+
+
 def _refuse_uncorrelated(
     averager: Averager, state: State, verdict: NDArray[np.int8], settings: MergeSettings
 ) -> None:
     """Refuse crystals that correlate too little with the mean of the others, in place."""
     poor = [np.zeros(0, dtype=bool)]
     for block, obs, res in averager.each_residuals(state):
-        total = np.sqrt(res.variance + res.ignorance)
-        expected = np.arcsinh(res.expected / total)  # so that one zinger condemns no crystal
-        observed = np.where(res.is_common, np.arcsinh(obs.intensity / total), np.nan)
         own = obs.crystal - block.groups.start
         n = block.groups.stop - block.groups.start
+        count = np.maximum(np.bincount(own, minlength=n), 1)
+        quiet = (total_by(own, np.sqrt(obs.noise), n) / count)[own]
+        expected = np.arcsinh(res.expected / quiet)  # so that one zinger condemns no crystal
+        observed = np.where(res.is_common, np.arcsinh(obs.intensity / quiet), np.nan)
         found = correlation_by_group(observed, expected, own, n)
         common = np.bincount(own[res.is_common], minlength=n)
         by_chance = CHANCE_SIGMA / np.sqrt(np.maximum(common, 1))

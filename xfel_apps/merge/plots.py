@@ -48,7 +48,7 @@ def _curve(axis: Axes, shells: tuple[ShellStatistics, ...], names: tuple[str, ..
         values = np.array([getattr(shell, name) for shell in shells], dtype=float)
         if np.isfinite(values).any():
             axis.plot(middle, values, "o-", ms=3, label=LABELS.get(name, name))
-    ticks = middle[:: max(1, len(middle) // 6)]
+    ticks = np.linspace(middle[0], middle[-1], min(5, len(middle)))
     axis.set_xticks(ticks, [f"{tick**-0.5:.2f}" for tick in ticks])
     axis.set_xlabel("d [Å]")
     axis.grid(alpha=0.3)

@@ -10,8 +10,9 @@ from xfel_apps.errors import SettingsError
 from xfel_apps.merge.asu import ABSENT, UniqueReflections
 
 Array = NDArray[np.float64]
-INTENSITIES = ("IMEAN", "I", "Imean", "IOBS", "Iobs", "I-obs", "J")
+INTENSITIES = ("IMEAN", "I", "Imean", "IOBS", "Iobs", "I-obs", "J", "intensity_meas")
 AMPLITUDES = ("FP", "F", "FOBS", "Fobs", "F-obs", "FMEAN", "FC", "FMODEL", "F-model")
+AMPLITUDES_MMCIF = ("F_meas_au", "F_meas", "F_calc_au", "F_calc")
 
 
 def read_reference(path: Path, unique: UniqueReflections) -> Array:
@@ -38,22 +39,31 @@ def read_reference(path: Path, unique: UniqueReflections) -> Array:
 def _read(path: Path) -> tuple[NDArray[np.int32], Array]:
     """Return Miller indices (n, 3) and intensities (n,) of a file."""
     try:
-        if path.suffix.lower() == ".mtz":
-            mtz = gemmi.read_mtz_file(str(path))
-        else:
-            block = gemmi.as_refln_blocks(gemmi.cif.read(str(path)))[0]
-            mtz = gemmi.CifToMtz().convert_block_to_mtz(block, [])
+        hkl, columns = _read_mtz(path) if path.suffix.lower() == ".mtz" else _read_mmcif(path)
     except (OSError, RuntimeError, ValueError, IndexError) as err:
         raise SettingsError(f"merge.reference: {path}: not an MTZ or mmCIF file ({err})") from err
-    labels = {column.label: column for column in mtz.columns}
-    hkl = np.asarray(mtz.make_miller_array())
     for label in INTENSITIES:
-        if label in labels:
-            return hkl, np.asarray(labels[label].array, dtype=float)
-    for label in AMPLITUDES:
-        if label in labels:
-            return hkl, np.asarray(labels[label].array, dtype=float) ** 2
+        if label in columns:
+            return hkl, columns[label]
+    for label in AMPLITUDES + AMPLITUDES_MMCIF:
+        if label in columns:
+            return hkl, columns[label] ** 2
     raise SettingsError(
         f"merge.reference: {path}: no column of intensities or amplitudes among "
-        f"{', '.join(labels)}; name one IMEAN or F"
+        f"{', '.join(columns)}; name one IMEAN or F"
     )
+
+
+def _read_mtz(path: Path) -> tuple[NDArray[np.int32], dict[str, Array]]:
+    """Return Miller indices and all columns of an MTZ file."""
+    mtz = gemmi.read_mtz_file(str(path))
+    columns = {column.label: np.asarray(column.array, dtype=float) for column in mtz.columns}
+    return np.asarray(mtz.make_miller_array()), columns
+
+
+def _read_mmcif(path: Path) -> tuple[NDArray[np.int32], dict[str, Array]]:
+    """Return Miller indices and the usable columns of the first reflections in an mmCIF file."""
+    block = gemmi.as_refln_blocks(gemmi.cif.read(str(path)))[0]
+    usable = set(INTENSITIES + AMPLITUDES_MMCIF) & set(block.column_labels())
+    columns = {label: np.asarray(block.make_float_array(label)) for label in sorted(usable)}
+    return np.asarray(block.make_miller_array()), columns
