@@ -107,7 +107,7 @@ def test_tables_are_those_of_an_undisturbed_run(runs, product):
 def test_powder_patterns_are_those_of_an_undisturbed_run(runs):
     powders = []
     for run in runs[:2]:
-        name = Manifest.read(run / "spots.json").extra["powder"]
+        name = Manifest.read(run / "spots.json").extra["powder"]["file"]
         with h5py.File(run / name) as file:
             arrays: dict[str, np.ndarray] = {}
             file.visititems(
