@@ -39,16 +39,27 @@ class Mosaic:
     def partiality(
         self, excitation_invang: Array, q_length_invang: Array, falloff: Falloff = "gaussian"
     ) -> Array:
-        r"""Return the recorded share (n,) of reflections, 1 on the Ewald sphere.
-
-        With the distance from the sphere r and the half width w it is
-        :math:`\exp(-\ln 2\, r^2 / w^2)` (gaussian) or :math:`w^2 / (w^2 + r^2)` (lorentzian): half
-        of it at r = w. Source: Sauter (2015), J. Synchrotron Rad. 22, 239-248.
+        """Return the recorded share (n,) of reflections, 1 on the Ewald sphere; see `falls_to`.
 
         >>> Mosaic(0.0, 1000.0).partiality(np.array([0.0, 5e-4]), np.zeros(2)).round(6).tolist()
         [1.0, 0.5]
         """
-        ratio = (excitation_invang / self.half_width_invang(q_length_invang)) ** 2
-        if falloff == "lorentzian":
-            return np.asarray(1.0 / (1.0 + ratio))
-        return np.asarray(np.exp(-np.log(2.0) * ratio))
+        return falls_to(excitation_invang / self.half_width_invang(q_length_invang), falloff)
+
+    def scaled(self, factor: float) -> "Mosaic":
+        """Return the model with `factor` times the width."""
+        return Mosaic(self.mosaicity_deg * factor, self.block_size_ang / factor)
+
+
+def falls_to(distance: Array, falloff: Falloff) -> Array:
+    r"""Return the recorded share (n,) at distances from the Ewald sphere, in half widths.
+
+    At distance r it is :math:`\exp(-\ln 2\, r^2)` (gaussian) or :math:`1 / (1 + r^2)`
+    (lorentzian): a half at 1. Source: Sauter (2015), J. Synchrotron Rad. 22, 239-248.
+
+    >>> falls_to(np.array([0.0, 1.0, 2.0]), "lorentzian")
+    array([1. , 0.5, 0.2])
+    """
+    if falloff == "lorentzian":
+        return np.asarray(1.0 / (1.0 + distance**2))
+    return np.asarray(np.exp(-np.log(2.0) * distance**2))

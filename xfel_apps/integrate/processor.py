@@ -1,6 +1,7 @@
 """What integrate does with one shot: lattices and a frame to rows of reflections."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,46 +28,53 @@ MARGIN_PX = 1.0
 """Spots reach this further than the pixels that were found strong."""
 
 
+@dataclass(frozen=True)
+class RunInput:
+    """What integrate reads of a run.
+
+    Attributes
+    ----------
+    events : of the run
+    spots, crystals : readers of its spots and lattices
+    hot_pixels : (panel, slow, fast) of pixels that are masked
+    gain_adu : median gain of the run's panels [ADU a photon]
+    """
+
+    events: Events
+    spots: ProductReader
+    crystals: ProductReader
+    hot_pixels: Sequence[Sequence[int]]
+    gain_adu: float
+
+
 class Integrator:
     """Integrates the indexed shots of a run.
 
     Parameters
     ----------
-    events : of the run
-    spots, crystals : readers of its spots and lattices
-    hot_pixels : (panel, slow, fast) of pixels that are masked
+    run : what is read
     settings : how to integrate
     """
 
-    def __init__(
-        self,
-        events: Events,
-        spots: ProductReader,
-        crystals: ProductReader,
-        hot_pixels: Sequence[Sequence[int]],
-        settings: IntegrateSettings,
-    ) -> None:
-        self._events = events
-        self._spots = spots
-        self._crystals = crystals
-        self._hot_pixels = hot_pixels
+    def __init__(self, run: RunInput, settings: IntegrateSettings) -> None:
+        self._run = run
         self._settings = settings
-        self._frames = FrameCache(events.geometry_file, events.mask_file)
+        self._frames = FrameCache(run.events.geometry_file, run.events.mask_file)
         self._last_mask: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
 
     def process(self, event: int) -> ShotResult:
         """Return the reflections of one indexed shot."""
-        crystals = self._crystals.rows("crystals", event, Crystals)
+        crystals = self._run.crystals.rows("crystals", event, Crystals)
         lattices = lattices_of(crystals)
         shot = self._shot(event, crystals)
         done = integrate_shot(shot, lattices, crystals.d_min_ang.tolist(), self._settings)
-        rows = reflection_rows(done, lattices, shot.beam, self._settings)
+        rows = reflection_rows(done, shot.beam, self._settings)
         columns = {"n_reflections": len(rows), "d_min_ang": min(done.limits_ang)}
         if not (rows.flags == 0).any():
             reason = f"none of {len(rows)} predicted reflections is usable"
             return ShotResult(Outcome.INDEXED, reason, columns)
         tables = {
-            "crystals": crystal_rows(crystals, done, self._events.shot_id(event)),
+            "crystals": crystal_rows(crystals, done, self._run.events.shot_id(event)),
             "reflections": rows,
         }
         return ShotResult(Outcome.INTEGRATED, "", columns, tables)
@@ -76,23 +84,24 @@ class Integrator:
 
     def _shot(self, event: int, crystals: Crystals) -> Shot:
         """Return the frame of an event, hot pixels masked."""
-        path, frame = self._events.location(event)
-        detector = self._events.detector(event)
-        spots = good_spots(self._spots, event, self._hot_pixels)
-        indexed = self._crystals.rows("indexed", event, IndexedSpots)
+        path, frame = self._run.events.location(event)
+        detector = self._run.events.detector(event)
+        spots = good_spots(self._run.spots, event, self._run.hot_pixels)
+        indexed = self._run.crystals.rows("indexed", event, IndexedSpots)
         return Shot(
             self._frames.pixels(path, frame),
             self._without_hot(self._frames.mask(path, frame), detector),
             detector,
-            self._events.beam(event).with_wavelength(float(crystals.wavelength_ang[0])),
+            self._run.events.beam(event).with_wavelength(float(crystals.wavelength_ang[0])),
             spot_radius_px(spots.take(indexed.spot), float(crystals.rmsd_px.max())),
+            self._run.gain_adu,
         )
 
     def _without_hot(self, mask: NDArray[np.bool_], detector: Detector) -> NDArray[np.bool_]:
         """Return the mask with hot pixels taken off; the same mask is worked out once."""
         if self._last_mask is None or self._last_mask[0] is not mask:
             good = mask.copy()
-            for panel, slow, fast in self._hot_pixels:
+            for panel, slow, fast in self._run.hot_pixels:
                 start = detector.panels[panel].slab_start
                 good[start[0] + slow, start[1] + fast] = False
             self._last_mask = mask, good

@@ -7,7 +7,6 @@ from xfel_apps.compute.integration import Sums
 from xfel_apps.containers.crystals import Crystals
 from xfel_apps.containers.reflections import IntegratedCrystals, ReflectionFlag, Reflections
 from xfel_apps.geometry import Beam
-from xfel_apps.geometry.prediction import Lattice
 from xfel_apps.integrate.settings import IntegrateSettings
 from xfel_apps.integrate.shot import Integrated
 
@@ -46,16 +45,14 @@ def best_estimate(done: Integrated) -> tuple[Array, Array]:
     return intensity, np.where(fitted, sums.variance_profile, sums.variance_sum)
 
 
-def reflection_rows(
-    done: Integrated, lattices: list[Lattice], beam: Beam, settings: IntegrateSettings
-) -> Reflections:
+def reflection_rows(done: Integrated, beam: Beam, settings: IntegrateSettings) -> Reflections:
     """Return the rows of `reflections` of one shot."""
     found, sums = done.found, done.sums
     intensity, variance = best_estimate(done)
     partiality = np.zeros(len(found))
-    for number, lattice in enumerate(lattices):
+    for number, mosaic in enumerate(done.mosaics):
         own = done.lattice == number
-        partiality[own] = lattice.mosaic.partiality(
+        partiality[own] = mosaic.partiality(
             found.excitation_invang[own], found.q_length_invang[own], settings.falloff
         )
     h, k, l = found.hkl.T  # noqa: E741 - Miller indices
@@ -84,6 +81,8 @@ def crystal_rows(crystals: Crystals, done: Integrated, shot_id: str) -> Integrat
     """Return the shot's lattices with what was integrated of each."""
     columns = crystals.columns()
     columns["d_min_ang"] = np.array(done.limits_ang, dtype=np.float32)
+    columns["mosaicity_deg"] = np.array([mosaic.mosaicity_deg for mosaic in done.mosaics])
+    columns["block_size_ang"] = np.array([mosaic.block_size_ang for mosaic in done.mosaics])
     n = np.bincount(done.lattice, minlength=len(crystals))
     return IntegratedCrystals.make(
         **columns, n_reflections=n, shot_id=[shot_id.encode()] * len(crystals)

@@ -9,7 +9,7 @@ from xfel_apps.containers.manifest import Manifest, open_product, outcomes_after
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.spots import SPOTS
-from xfel_apps.integrate.processor import Integrator
+from xfel_apps.integrate.processor import Integrator, RunInput
 from xfel_apps.integrate.settings import IntegrateSettings
 from xfel_apps.worker import StageRun, WorkerSettings, run_stage
 
@@ -49,11 +49,12 @@ def integrate_run(
         sorted(event for event, end in carried.items() if end == Outcome.INDEXED),
         worker,
     )
-    hot_pixels = spots_manifest.extra.get("hot_pixels", [])
+    found = spots_manifest.extra
+    data = RunInput(
+        events, spots, crystals, found.get("hot_pixels", []), found.get("gain_adu") or 1.0
+    )
     try:
-        return run_stage(
-            comm, job, lambda: Integrator(events, spots, crystals, hot_pixels, settings)
-        )
+        return run_stage(comm, job, lambda: Integrator(data, settings))
     finally:
         spots.close()
         crystals.close()

@@ -15,11 +15,13 @@ from xfel_apps.compute.integration import (
     integrate,
 )
 from xfel_apps.geometry import Beam, Detector
+from xfel_apps.geometry.mosaic import Mosaic
 from xfel_apps.geometry.prediction import Lattice, Predictions, predict
 from xfel_apps.integrate.limit import resolution_limit_ang
 from xfel_apps.integrate.profile import StrongSpots, gaussian_profile, learn_profile
 from xfel_apps.integrate.settings import IntegrateSettings
 from xfel_apps.integrate.shape import Frames, SpotShape, measure_shape
+from xfel_apps.integrate.width import width_scale
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -30,6 +32,9 @@ LOOK_BEYOND = 1.5
 
 FIRST_SIGMAS = 2.0
 """Standard deviations of the expected spots in the first look's foreground."""
+
+LOOK_REACH = 2.0
+"""Half widths of the mosaic model from the Ewald sphere, in the first look."""
 
 N_FOR_NOISE = 50
 """Background pixels that a reflection needs to take part in measuring the readout noise."""
@@ -45,6 +50,7 @@ class Shot:
     good : (slow, fast) pixels that may be used
     detector, beam : the geometry
     spot_radius_px : radius that holds the shot's spots, scatter about predictions included [pixel]
+    gain_adu : median gain of the panels [ADU a photon]
     """
 
     frame: NDArray[np.generic]
@@ -52,6 +58,7 @@ class Shot:
     detector: Detector
     beam: Beam
     spot_radius_px: float
+    gain_adu: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Integrated:
     lattice : (n,) which of the shot's lattices
     found : (n,) what was predicted
     sums : (n,) what the pixels gave
+    mosaics : mosaic model of each lattice, as it was used
     limits_ang : resolution limit of each lattice [Angstrom]
     is_fitted : the profile fit is of a profile learnt from this shot
     """
@@ -70,6 +78,7 @@ class Integrated:
     lattice: IntArray
     found: Predictions
     sums: Sums
+    mosaics: list[Mosaic]
     limits_ang: list[float]
     is_fitted: bool
 
@@ -82,8 +91,9 @@ def integrate_shot(
 ) -> Integrated:
     """Return the reflections of all lattices of a shot.
 
-    A first look, with a generous foreground and resolution, shows the size of the spots, their
-    profile and where they end; then they are integrated.
+    A first look, with a generous foreground, width and resolution, shows the size of the spots,
+    their profile, how far from the Ewald sphere they reach and at which resolution they end; then
+    they are integrated.
 
     Parameters
     ----------
@@ -92,25 +102,34 @@ def integrate_shot(
     settings : how to do it
     """
     limits = [_search_limit_ang(shot, d_ang, settings) for d_ang in d_spots_ang]
-    lattice, found = _predict_all(shot, lattices, limits, settings)
+    lattice, found = _predict_all(shot, lattices, limits)
+    mosaics = [item.mosaic for item in lattices]
     if not len(found):
-        return Integrated(lattice, found, Sums.empty(), limits, is_fitted=False)
-    mosaicity_deg = float(np.mean([item.mosaic.mosaicity_deg for item in lattices]))
+        return Integrated(lattice, found, Sums.empty(), mosaics, limits, is_fitted=False)
+    mosaicity_deg = float(np.mean([mosaic.mosaicity_deg for mosaic in mosaics]))
     look = _Look.first(shot, found, mosaicity_deg, settings)
+    if settings.refine_width:
+        mosaics = look.refined(lattice, mosaics, settings)
+    distance = _distance(found, lattice, mosaics)
     if settings.d_min_ang == 0.0:
-        limits = look.limits_ang(lattice, d_spots_ang, settings)
+        limits = look.limits_ang(lattice, distance, d_spots_ang, settings)
     kept = found.q_length_invang <= 1.0 / np.array(limits)[lattice]
+    kept &= distance <= settings.reach
     sums, is_fitted = look.integrate(kept, settings)
-    return Integrated(lattice[kept], found.take(kept), sums, limits, is_fitted)
+    return Integrated(lattice[kept], found.take(kept), sums, mosaics, limits, is_fitted)
 
 
-def readout_of(detector: Detector) -> Readout:
-    """Return how to read the detector's frames, readout noise not known yet."""
+def readout_of(detector: Detector, gain_adu: float) -> Readout:
+    """Return how to read frames, readout noise not known yet.
+
+    The panels' gains are scaled so that their median is `gain_adu` [ADU a photon].
+    """
     panels = detector.panels
     slabs = [panel.slab for panel in panels]
+    gains = np.array([panel.gain for panel in panels])
     return Readout(
         np.array([[slow.start, slow.stop, fast.start, fast.stop] for slow, fast in slabs]),
-        np.array([1.0 / panel.gain for panel in panels]),
+        np.median(gains) / (gains * gain_adu),
         np.array([panel.trusted[0] for panel in panels], dtype=float),
         np.array([panel.trusted[1] for panel in panels], dtype=float),
     )
@@ -130,15 +149,25 @@ def _search_limit_ang(shot: Shot, d_spots_ang: float, settings: IntegrateSetting
 
 
 def _predict_all(
-    shot: Shot, lattices: Sequence[Lattice], limits: Sequence[float], settings: IntegrateSettings
+    shot: Shot, lattices: Sequence[Lattice], limits: Sequence[float]
 ) -> tuple[IntArray, Predictions]:
     """Return the number of the lattice and the prediction of each reflection."""
     parts = [
-        predict(lattice, shot.detector, shot.beam, limit, settings.reach)
+        predict(lattice, shot.detector, shot.beam, limit, LOOK_REACH)
         for lattice, limit in zip(lattices, limits, strict=True)
     ]
     numbers = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     return numbers, Predictions.concatenate(parts)
+
+
+def _distance(found: Predictions, lattice: IntArray, mosaics: Sequence[Mosaic]) -> Array:
+    """Return the distance (n,) of reflections from the Ewald sphere in half widths."""
+    result = np.empty(len(found))
+    for number, mosaic in enumerate(mosaics):
+        own = lattice == number
+        width = mosaic.half_width_invang(found.q_length_invang[own])
+        result[own] = np.abs(found.excitation_invang[own]) / width
+    return result
 
 
 def is_clean(sums: Sums) -> Mask:
@@ -178,7 +207,7 @@ class _Look:
         frames = Frames.of(found, shot.detector, shot.beam)
         half_axes = shape.half_axes_px(frames.throw_px, FIRST_SIGMAS, settings.radii_px)
         windows = _place(shot.detector, found, frames, half_axes, settings)
-        readout = readout_of(shot.detector)
+        readout = readout_of(shot.detector, shot.gain_adu)
         recipe = Recipe(gaussian_profile(FIRST_SIGMAS), settings.guard, settings.outlier_sigmas)
         sums = integrate(shot.frame, shot.good, windows, readout, recipe)
         readout = replace(readout, variance=_noise_variance(sums))
@@ -189,13 +218,31 @@ class _Look:
             shape = measure_shape(moments * half_axes[strong] ** 2, frames.throw_px[strong], shape)
         return cls(shot, found, frames, shape, windows, sums, readout, strong)
 
+    def refined(
+        self, lattice: IntArray, mosaics: Sequence[Mosaic], settings: IntegrateSettings
+    ) -> list[Mosaic]:
+        """Return the mosaic models with the width that the reflections show."""
+        distance = _distance(self.found, lattice, mosaics)
+        d_ang = 1.0 / self.found.q_length_invang
+        result = []
+        for number, mosaic in enumerate(mosaics):
+            own = is_clean(self.sums) & (lattice == number)
+            intensity, variance = self.sums.intensity_sum[own], self.sums.variance_sum[own]
+            factor = width_scale(distance[own], intensity, variance, d_ang[own], settings.falloff)
+            result.append(mosaic.scaled(factor))
+        return result
+
     def limits_ang(
-        self, lattice: IntArray, d_spots_ang: Sequence[float], settings: IntegrateSettings
+        self,
+        lattice: IntArray,
+        distance: Array,
+        d_spots_ang: Sequence[float],
+        settings: IntegrateSettings,
     ) -> list[float]:
         """Return the resolution limit of each lattice, margin included."""
         i_over_sigma = self.sums.i_over_sigma
         d_ang = 1.0 / self.found.q_length_invang
-        clean = is_clean(self.sums)
+        clean = is_clean(self.sums) & (distance <= 1.0)
         limits = []
         for number, d_spots in enumerate(d_spots_ang):
             own = clean & (lattice == number)
