@@ -86,7 +86,9 @@ def errors_of(table: pd.DataFrame, truth: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("settings", [LYSOZYME, {"cell_shots": 20}], ids=["cell given", "cell found"])
+@pytest.mark.parametrize(
+    "settings", [LYSOZYME, {"cell_shots": 20}], ids=["cell given", "cell found"]
+)
 def test_simulated_lysozyme(
     lysozyme: SpotsOfRun, data_dir: Path, settings: dict[str, object], tmp_path: Path
 ) -> None:
