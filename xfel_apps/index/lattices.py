@@ -17,6 +17,8 @@ N_REFINED = 4
 """Orientations of one search that are refined and judged."""
 CELL_OFF = 0.01
 """Relative error of the target cell that the second try bears with."""
+MOST_SEARCHED = 200
+"""Spots that are searched with: of more, the best located ones, which are the strongest."""
 SUBSET = 0.6
 """Share of the spots in a random subset."""
 WORTH_REFINING = 0.6
@@ -75,7 +77,7 @@ def _one_lattice(
     reason = ""
     number, n_tries = seed
     for attempt in range(n_tries + 1):
-        rows = _subset(len(spots.s1), settings.min_spots, number, attempt)
+        rows = _subset(spots, settings.min_spots, number, attempt)
         strain = CELL_OFF if attempt == 1 else STRAIN_REACH
         best, said = _attempt(spots, search(spots.q[rows], target, strain), target, settings)
         if best is not None:
@@ -84,12 +86,14 @@ def _one_lattice(
     return None, reason
 
 
-def _subset(n: int, least: int, seed: int, attempt: int) -> NDArray[np.intp]:
-    """Return all rows at first, then random subsets that depend on nothing but the seed."""
-    if attempt < 2:
-        return np.arange(n)
-    rng = np.random.default_rng([seed, attempt])
-    return np.sort(rng.permutation(n)[: max(least, int(SUBSET * n))])
+def _subset(spots: ShotSpots, least: int, seed: int, attempt: int) -> NDArray[np.intp]:
+    """Return the strongest spots at first, then random subsets that depend on the seed only."""
+    strongest = np.argsort(spots.sigma, kind="stable")[:MOST_SEARCHED]
+    if attempt >= 2:
+        rng = np.random.default_rng([seed, attempt])
+        rng.shuffle(strongest)
+        strongest = strongest[: max(least, int(SUBSET * len(strongest)))]
+    return np.sort(strongest)
 
 
 def _attempt(

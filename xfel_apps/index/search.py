@@ -168,14 +168,30 @@ def _among(images: Array, vector: Array) -> bool:
     return bool(np.any(np.all(np.abs(images - vector) < 1e-6, axis=1)))
 
 
-@lru_cache(maxsize=16)
-def hemisphere(n: int) -> Float32:
-    """Return n evenly spread unit vectors (3, n) of a hemisphere, on a Fibonacci spiral."""
-    index = np.arange(n)
-    z = (index + 0.5) / n
-    azimuth = index * np.pi * (3.0 - np.sqrt(5.0))
-    radius = np.sqrt(1.0 - z**2)
-    return np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth), z]).astype(np.float32)
+def directions(n: int) -> Float32:
+    """Return n unit vectors (3, n) of a hemisphere, the first of a sequence that is ever denser.
+
+    Source: Roberts (2018), the sequence R2, an additive recurrence with the plastic number.
+    """
+    return _sequence(1 << (n - 1).bit_length())[:, :n]
+
+
+@lru_cache(maxsize=1)
+def _longest_sequence() -> list[Float32]:
+    """Return the place where the longest sequence made so far is kept."""
+    return []
+
+
+def _sequence(n: int) -> Float32:
+    kept = _longest_sequence()
+    if not kept or kept[0].shape[1] < n:
+        index, plastic = np.arange(n), 1.32471795724474602596
+        z = (0.5 + index / plastic) % 1.0
+        azimuth = 2.0 * np.pi * ((0.5 + index / plastic**2) % 1.0)
+        radius = np.sqrt(1.0 - z**2)
+        vectors = np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth), z])
+        kept[:] = [vectors.astype(np.float32)]
+    return kept[0]
 
 
 def best_axes(trial: _Trial, length_ang: float) -> Array:
@@ -184,23 +200,33 @@ def best_axes(trial: _Trial, length_ang: float) -> Array:
     n = int(2.0 * np.pi / step**2) + 16
     if n > MOST_DIRECTIONS:
         n, step = MOST_DIRECTIONS, np.sqrt(2.0 * np.pi / MOST_DIRECTIONS)
-    directions = hemisphere(n)
+    sampled = directions(n)
     reach = trial.reach(CORNER * step)
     odds = -np.log(np.minimum(2.0 * reach * length_ang, 1.0))
-    scores = score_vectors(directions * np.float32(length_ang), TrialSpots(trial.q, reach, odds))
-    return _peaks(directions, scores, 2.5 * step)
+    scores = score_vectors(sampled * np.float32(length_ang), TrialSpots(trial.q, reach, odds))
+    return _peaks(sampled, scores, 2.5 * step)
 
 
-def _peaks(directions: Float32, scores: Float32, separation_rad: float) -> Array:
+def _peaks(sampled: Float32, scores: Float32, separation_rad: float) -> Array:
     """Return the highest-scoring directions (n, 3), no two within the separation."""
-    top = np.argpartition(scores, -min(600, len(scores)))[-600:]
-    left = directions[:, top[np.argsort(-scores[top], kind="stable")]].T.astype(float)
+    left = sampled[:, _highest(scores, 600)].T.astype(float)
     left /= np.linalg.norm(left, axis=1, keepdims=True)
     chosen: list[Array] = []
     while len(left) and len(chosen) < N_AXES:
         chosen.append(left[0])
         left = left[np.abs(left @ left[0]) < np.cos(separation_rad)]
     return np.array(chosen)
+
+
+def _highest(scores: Float32, n: int) -> NDArray[np.intp]:
+    """Return the positions of about the n highest scores, in order; one of each block of 16."""
+    whole = len(scores) // 16 * 16
+    blocks = scores[:whole].reshape(-1, 16)
+    best = np.arange(0, whole, 16) + np.argmax(blocks, axis=1)
+    best = np.concatenate([best, np.arange(whole, len(scores))])
+    if len(best) > n:
+        best = best[np.argpartition(scores[best], -n)[-n:]]
+    return np.asarray(best[np.argsort(-scores[best], kind="stable")])
 
 
 def aligned(real: Array, row: int, axes: Array) -> Array:
@@ -242,9 +268,8 @@ def turned(trial: _Trial, start: _Axes) -> Array:
 def _best_turns(table: Float32) -> tuple[NDArray[np.intp], Float32]:
     """Return flat positions and scores of the highest local maxima along the angles."""
     peak = (table >= np.roll(table, 1, axis=1)) & (table > np.roll(table, -1, axis=1))
-    flat = np.where(peak, table, -np.inf).ravel()
-    n = min(N_POLISHED, flat.size)
-    top = np.argpartition(flat, -n)[-n:]
+    flat = np.where(peak, table, np.float32(-np.inf)).ravel()
+    top = _highest(flat, N_POLISHED)
     return top, flat[top]
 
 

@@ -8,7 +8,6 @@ directions); Sauter et al. (2004), J. Appl. Cryst. 37, 399-409 (choice of the ba
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations, product
 
 import numpy as np
@@ -21,6 +20,7 @@ from xfel_apps.index.refine import ShotSpots, refine
 from xfel_apps.index.search import (
     SPOT_REACH_INVANG,
     STRAIN_REACH,
+    directions,
     reach_invang,
 )
 from xfel_apps.index.target import Cell, TargetLattice, reduced_basis
@@ -118,32 +118,6 @@ def lattice_vectors(q: Array, q_max: float, max_length_ang: float) -> Array:
         best = np.argpartition(scores, -BEST_OF_LENGTH)[-BEST_OF_LENGTH:]
         trials.append(t[:, best].T.astype(float))
     return _sharpened(np.concatenate(trials), q)
-
-
-def directions(n: int) -> NDArray[np.float32]:
-    """Return n unit vectors (3, n) of a hemisphere, the first of a sequence that is ever denser.
-
-    Source: Roberts (2018), the sequence R2, an additive recurrence with the plastic number.
-    """
-    return _sequence(1 << (n - 1).bit_length())[:, :n]
-
-
-@lru_cache(maxsize=1)
-def _longest_sequence() -> list[NDArray[np.float32]]:
-    """Return the place where the longest sequence made so far is kept."""
-    return []
-
-
-def _sequence(n: int) -> NDArray[np.float32]:
-    kept = _longest_sequence()
-    if not kept or kept[0].shape[1] < n:
-        index, plastic = np.arange(n), 1.32471795724474602596
-        z = (0.5 + index / plastic) % 1.0
-        azimuth = 2.0 * np.pi * ((0.5 + index / plastic**2) % 1.0)
-        radius = np.sqrt(1.0 - z**2)
-        vectors = np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth), z])
-        kept[:] = [vectors.astype(np.float32)]
-    return kept[0]
 
 
 def _sharpened(vectors: Array, q: Array) -> Array:
