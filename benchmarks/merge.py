@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import gemmi
 import numpy as np
 import psutil
 
@@ -49,8 +50,6 @@ def run(command: list[str]) -> tuple[float, int]:
 
 def cc_true(folder: Path, simulation: Simulation, manifest: MergedManifest) -> float:
     """Return the correlation of merged intensities with the truth."""
-    import gemmi
-
     mtz = gemmi.read_mtz_file(str(folder / manifest.files["mtz"]))
     hkl, _, truth = simulation.unique()
     known = dict(zip(map(tuple, hkl.tolist()), truth, strict=True))

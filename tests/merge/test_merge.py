@@ -1,12 +1,14 @@
 """The app on made-up crystals whose truth is known."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -256,3 +258,18 @@ def test_missing_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
     argv = ["--reflections", str(tmp_path / "no.json"), "--merged", str(tmp_path / "m.json")]
     assert main(argv, serial()) == 1
     assert "no.json" in capsys.readouterr().err
+
+
+def test_stopped_by_a_signal_writes_nothing(
+    tmp_path: Path, two_runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = averaging.Averager.cycle
+
+    def stopped(*args: Any, **options: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return original(*args, **options)
+
+    monkeypatch.setattr(averaging.Averager, "cycle", stopped)
+    argv = ["--reflections", str(two_runs[0]), "--merged", str(tmp_path / "merged.json")]
+    assert main([*argv, "--settings", '{"d_min_ang": 4.0}'], serial()) == 75
+    assert list(tmp_path.iterdir()) == []

@@ -34,6 +34,14 @@ class Scales:
         """Return scales that change nothing."""
         return cls(np.zeros(n_crystals), np.zeros(n_crystals))
 
+    def centred(self, used: NDArray[np.bool_]) -> "Scales":
+        """Return scales with the means of log G and B of the crystals in `used` (n,) at zero."""
+        if not used.any():
+            return self
+        return Scales(
+            self.log_scale - self.log_scale[used].mean(), self.b_ang2 - self.b_ang2[used].mean()
+        )
+
     def factor(self, crystal: Index, s2: Array) -> Array:
         """Return exp(log G - 2 B s^2) (n,) of observations."""
         return np.asarray(np.exp(self.log_scale[crystal] - 2.0 * self.b_ang2[crystal] * s2))

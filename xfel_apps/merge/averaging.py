@@ -8,7 +8,6 @@ the order of (slot, crystal) or of (crystal, row), whatever the number of ranks.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +29,7 @@ from xfel_apps.compute.scaling import (
 )
 from xfel_apps.merge.asu import UniqueReflections
 from xfel_apps.merge.blocks import Block, blocks
+from xfel_apps.merge.exchange import of_all_slots, to_owners
 from xfel_apps.merge.observations import Observations
 
 Array = NDArray[np.float64]
@@ -145,16 +145,9 @@ class Averager:
             n_local = block.groups.stop - block.groups.start
             parts.append(slot_sums(local, obs.intensity, x, variance, n_local))
         return Sums(
-            self.gather(np.concatenate([part.weighted for part in parts])),
-            self.gather(np.concatenate([part.weight for part in parts])),
+            of_all_slots(self.comm, np.concatenate([part.weighted for part in parts])),
+            of_all_slots(self.comm, np.concatenate([part.weight for part in parts])),
         )
-
-    def gather(self, local: NDArray[Any]) -> NDArray[Any]:
-        """Return values of all slots from those of each rank's slots."""
-        result = np.empty(self.n_slots, dtype=local.dtype)
-        for rank, part in enumerate(mpi.gather_all(self.comm, local)):
-            result[rank :: self.comm.size] = part
-        return result
 
     def expectation(
         self, obs: Observations, scales: Scales, model: ErrorModel, mean: Array
@@ -208,7 +201,7 @@ class Averager:
         table = np.concatenate(mpi.gather_all(self.comm, self._stepped(state, prior)))
         scales, unsure = Scales(table[:, 0].copy(), table[:, 1].copy()), table[:, 2].copy()
         if self.target is None:
-            scales = centred(scales, used)
+            scales = scales.centred(used)
         spread = np.var(scales.log_scale[used]) + unsure[used].mean() if used.any() else 1.0
         sd_log = float(np.clip(np.sqrt(spread), MIN_SD_LOG, MAX_SD_LOG))
         return self.renewed(replace(state, scales=scales, sd_log=sd_log))
@@ -287,7 +280,7 @@ class Averager:
         """Return the number of observations in each slot."""
         used = self._local[~self.rejected]
         n_local = len(range(self.comm.rank, self.n_slots, self.comm.size))
-        return self.gather(np.bincount(used, minlength=n_local))
+        return of_all_slots(self.comm, np.bincount(used, minlength=n_local))
 
     def drop(self, refused: NDArray[np.bool_]) -> None:
         """Forget the observations of refused crystals (n_crystals,)."""
@@ -296,30 +289,3 @@ class Averager:
         self.owned = self.owned.take(keep)
         self.rejected = self.rejected[keep]
         self._cut()
-
-
-def centred(scales: Scales, used: NDArray[np.bool_]) -> Scales:
-    """Return scales with mean log G and mean B of the crystals in use at zero."""
-    if not used.any():
-        return scales
-    return Scales(
-        scales.log_scale - scales.log_scale[used].mean(),
-        scales.b_ang2 - scales.b_ang2[used].mean(),
-    )
-
-
-def to_owners(comm: mpi.Comm, mine: Observations) -> Observations:
-    """Return the observations of the slots this rank owns, in order of (slot, crystal, row).
-
-    A column at a time, so that no more than one lies in memory twice.
-    """
-    owner = mine.slot % comm.size
-    order = np.argsort(owner, kind="stable")
-    counts = np.bincount(owner, minlength=comm.size).astype(np.int64)
-    slot = mpi.exchange(comm, mine.slot[order], counts)
-    arrived = np.argsort(slot, kind="stable")
-    columns = {"slot": slot[arrived]}
-    for name in Observations.schema():
-        if name != "slot":
-            columns[name] = mpi.exchange(comm, getattr(mine, name)[order], counts)[arrived]
-    return Observations(**columns)

@@ -84,28 +84,18 @@ def build(
     limit = settings.max_relative_sigma * expected
     measured &= informing.reshape(-1, each).sum(axis=1) * limit**2 >= 1.0
     mean = mean.where(measured)
-    none = np.zeros_like(counts)
-    half_means = tuple(_mean(half, none, each).where(measured) for half in halves)
-    mates = mates_of_halves = None
-    if unique.friedel_apart:
-        mates = _mates(sums, counts, measured, unique.centric)
-        mates_of_halves = tuple(_mates(half, none, measured, unique.centric) for half in halves)
     amplitude, sigma = np.full((2, len(unique)), np.nan)
     amplitude[measured], sigma[measured] = french_wilson(
         mean.intensity[measured], mean.sigma[measured], expected[measured], unique.centric[measured]
     )
-    return Merged(
-        unique=unique,
-        mean=mean,
-        halves=(half_means[0], half_means[1]),
-        mates=mates,
-        mates_of_halves=None
-        if mates_of_halves is None
-        else (mates_of_halves[0], mates_of_halves[1]),
-        expected=expected,
-        amplitude=amplitude,
-        amplitude_sigma=sigma,
+    none = np.zeros_like(counts)
+    first, second = (_mean(half, none, each).where(measured) for half in halves)
+    mates, first_mates, second_mates = (
+        _mates(part, number, measured, unique.centric) if unique.friedel_apart else None
+        for part, number in ((sums, counts), (halves[0], none), (halves[1], none))
     )
+    both = (first_mates, second_mates) if first_mates and second_mates else None
+    return Merged(unique, mean, (first, second), mates, both, expected, amplitude, sigma)
 
 
 def _mean(sums: Sums, counts: NDArray[np.int64], each: int) -> Mean:
