@@ -24,6 +24,9 @@ from xfel_apps.sources import FrameCache
 LARGE_SPOT = 0.9
 """Quantile of the shot's spot sizes that the first look's foreground must hold."""
 
+OUTERMOST = 0.95
+"""Quantile of 1/d of a lattice's indexed spots at which they end: not one stray spot."""
+
 MARGIN_PX = 1.0
 """Spots reach this further than the pixels that were found strong."""
 
@@ -66,8 +69,12 @@ class Integrator:
         """Return the reflections of one indexed shot."""
         crystals = self._run.crystals.rows("crystals", event, Crystals)
         lattices = lattices_of(crystals)
-        shot = self._shot(event, crystals)
-        done = integrate_shot(shot, lattices, crystals.d_min_ang.tolist(), self._settings)
+        found = good_spots(self._run.spots, event, self._run.hot_pixels)
+        indexed = self._run.crystals.rows("indexed", event, IndexedSpots)
+        spots = found.take(indexed.spot)
+        shot = self._shot(event, crystals, spot_radius_px(spots, float(crystals.rmsd_px.max())))
+        ends = spots_end_ang(crystals, indexed, spots)
+        done = integrate_shot(shot, lattices, ends, self._settings)
         rows = reflection_rows(done, shot.beam, self._settings)
         columns = {"n_reflections": len(rows), "d_min_ang": min(done.limits_ang)}
         if not (rows.flags == 0).any():
@@ -82,18 +89,16 @@ class Integrator:
     def before_flush(self) -> None:
         """Keep nothing beside the containers."""
 
-    def _shot(self, event: int, crystals: Crystals) -> Shot:
+    def _shot(self, event: int, crystals: Crystals, radius_px: float) -> Shot:
         """Return the frame of an event, hot pixels masked."""
         path, frame = self._run.events.location(event)
         detector = self._run.events.detector(event)
-        spots = good_spots(self._run.spots, event, self._run.hot_pixels)
-        indexed = self._run.crystals.rows("indexed", event, IndexedSpots)
         return Shot(
             self._frames.pixels(path, frame),
             self._without_hot(self._frames.mask(path, frame), detector),
             detector,
             self._run.events.beam(event).with_wavelength(float(crystals.wavelength_ang[0])),
-            spot_radius_px(spots.take(indexed.spot), float(crystals.rmsd_px.max())),
+            radius_px,
             self._run.gain_adu,
         )
 
@@ -122,6 +127,21 @@ def lattices_of(crystals: Crystals) -> list[Lattice]:
             strict=True,
         )
     ]
+
+
+def spots_end_ang(crystals: Crystals, indexed: IndexedSpots, spots: Spots) -> list[float]:
+    """Return the resolution to which each lattice's spots were found [Angstrom].
+
+    Parameters
+    ----------
+    crystals : the shot's lattices
+    indexed, spots : (n,) which spot lies on which lattice, and the spots themselves
+    """
+    ends = []
+    for lattice, d_min_ang in zip(crystals.lattice, crystals.d_min_ang, strict=True):
+        own = spots.d_ang[indexed.lattice == lattice]
+        ends.append(float(np.quantile(own, 1.0 - OUTERMOST) if len(own) else d_min_ang))
+    return ends
 
 
 def spot_radius_px(spots: Spots, rmsd_px: float) -> float:
