@@ -27,6 +27,9 @@ struct Limits {
   int min_background;          ///< good pixels that it needs
 };
 
+/// Standard deviations of background above which a pixel counts for the centroid.
+constexpr double centroid_sigmas = 2.5;
+
 /// Position within a panel, and which component it belongs to.
 struct Place {
   int slow, fast, owner;
@@ -160,6 +163,13 @@ class PanelSpots {
 
   double noise() const { return panel_.variance / (panel_.gain * panel_.gain); }
 
+  /// Weight of a pixel in the centroid.
+  double weigh(double photons, const Around& about) const {
+    const double above = photons - about.mean;
+    const double least = centroid_sigmas * std::sqrt((std::max(about.mean, 0.0) + noise()) * about.excess);
+    return above > least ? std::sqrt(above) : 0.0;
+  }
+
   Around background_around(const Box& box, int margin) const {
     double n = 0.0, sum = 0.0, squares = 0.0;
     for (int slow = std::max(box.slow0 - margin, 0); slow <= std::min(box.slow1 + margin, panel_.height - 1); ++slow)
@@ -206,7 +216,7 @@ class PanelSpots {
       const Pixel p = pixel(place.slow, place.fast);
       flag |= touches(place) ? edge : 0;
       if (p.good == 0.0F) continue;
-      const double photons = p.value / panel_.gain, above = std::max(photons - level, 0.0);
+      const double photons = p.value / panel_.gain, above = weigh(photons, about);
       flag |= static_cast<float>(raw_[at(place.slow, place.fast)]) > panel_.highest ? saturated : 0;
       n += 1.0;
       total += photons - level;
@@ -232,7 +242,7 @@ class PanelSpots {
     row[fast_px] = rises ? fast / weight : row[peak_fast] + 0.5;
     row[slow_px] = rises ? slow / weight : row[peak_slow] + 0.5;
     row[flags] = flag;
-    spread(first, last, level, weight, row);
+    spread(first, last, about, weight, row);
   }
 
   bool touches(const Place& place) const {
@@ -241,14 +251,16 @@ class PanelSpots {
   }
 
   /// Fill in the centroid's variance: of the photons counted, and of where in its pixel each one fell.
-  void spread(std::size_t first, std::size_t last, double level, double weight, double (&row)[n_columns]) const {
+  void spread(std::size_t first, std::size_t last, const Around& about, double weight,
+              double (&row)[n_columns]) const {
     double fast = 0.0, slow = 0.0, squares = 0.0;
     for (std::size_t i = first; i < last; ++i) {
       const Place& place = pixels_[i];
       const Pixel p = pixel(place.slow, place.fast);
       if (p.good == 0.0F) continue;
-      const double photons = p.value / panel_.gain, above = std::max(photons - level, 0.0);
-      const double variance = std::max(photons, 0.0) + noise();
+      const double photons = p.value / panel_.gain, above = weigh(photons, about);
+      if (above == 0.0) continue;
+      const double variance = (std::max(photons, 0.0) + noise()) / (4.0 * above * above);
       const double df = place.fast + 0.5 - row[fast_px], ds = place.slow + 0.5 - row[slow_px];
       fast += df * df * variance;
       slow += ds * ds * variance;
@@ -256,7 +268,7 @@ class PanelSpots {
     }
     const double scale = weight > 0.0 ? 1.0 / (weight * weight) : 1.0;
     const double share = weight > 0.0 ? squares * scale : 1.0;  // of the spot in one pixel: 1 / number of pixels
-    const double within = share * share / 12.0;
+    const double within = share / 12.0;
     row[fast_var] = fast * scale + within;
     row[slow_var] = slow * scale + within;
   }
