@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from xfel_apps.compute.lattice_search import cross_matrices
 from xfel_apps.index.mosaic import PRIOR_WIDTH_INVANG, MosaicModel, fit_mosaic
-from xfel_apps.index.search import reach_invang, rotate
+from xfel_apps.index.sampling import rotate
+from xfel_apps.index.search import reach_invang
 from xfel_apps.index.target import TargetLattice
 
 Array = NDArray[np.float64]
@@ -25,6 +26,8 @@ FIRST_SPOTS = 20
 """Spots of lowest resolution that refinement begins with: a wrong cell hurts them least."""
 GROWTH = 1.25
 """Factor by which the resolution limit of the spots grows from round to round."""
+LARGEST_STRAIN = 0.03
+"""Of one step: a few badly chosen spots must not make a cell that cannot be."""
 LAST_ROUNDS = 4
 """Rounds with all spots, their scatter estimated and outliers rejected."""
 OUTLIER_SIGMAS = 4.0
@@ -248,7 +251,8 @@ def strain_from(target: TargetLattice, a_matrix: Array) -> Array:
 
 def moved(a_matrix: Array, step: Array, strains: Array) -> Array:
     """Return A turned by a rotation vector, step[:3] [rad], and strained by step[3:]."""
-    metric = a_matrix.T @ a_matrix + np.einsum("s,sij->ij", step[3:], strains)
+    strain = np.clip(step[3:], -LARGEST_STRAIN, LARGEST_STRAIN)
+    metric = a_matrix.T @ a_matrix + np.einsum("s,sij->ij", strain, strains)
     angle = float(np.linalg.norm(step[:3]))
     if angle > 0:
         a_matrix = rotate(step[None, :3] / angle, np.array([angle]))[0] @ a_matrix

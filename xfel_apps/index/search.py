@@ -8,12 +8,12 @@ Cryst. 57, 931-944. The spots' weights are logarithms of the odds against a fit 
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.compute.lattice_search import TrialSpots, score_rotations, score_vectors
+from xfel_apps.index.sampling import directions, frames, highest, rotate
 from xfel_apps.index.target import TargetLattice
 
 Array = NDArray[np.float64]
@@ -168,32 +168,6 @@ def _among(images: Array, vector: Array) -> bool:
     return bool(np.any(np.all(np.abs(images - vector) < 1e-6, axis=1)))
 
 
-def directions(n: int) -> Float32:
-    """Return n unit vectors (3, n) of a hemisphere, the first of a sequence that is ever denser.
-
-    Source: Roberts (2018), the sequence R2, an additive recurrence with the plastic number.
-    """
-    return _sequence(1 << (n - 1).bit_length())[:, :n]
-
-
-@lru_cache(maxsize=1)
-def _longest_sequence() -> list[Float32]:
-    """Return the place where the longest sequence made so far is kept."""
-    return []
-
-
-def _sequence(n: int) -> Float32:
-    kept = _longest_sequence()
-    if not kept or kept[0].shape[1] < n:
-        index, plastic = np.arange(n), 1.32471795724474602596
-        z = (0.5 + index / plastic) % 1.0
-        azimuth = 2.0 * np.pi * ((0.5 + index / plastic**2) % 1.0)
-        radius = np.sqrt(1.0 - z**2)
-        vectors = np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth), z])
-        kept[:] = [vectors.astype(np.float32)]
-    return kept[0]
-
-
 def best_axes(trial: _Trial, length_ang: float) -> Array:
     """Return unit vectors (n, 3) along which a lattice vector of this length fits the spots."""
     step = STEP / (length_ang * trial.q_max)
@@ -209,7 +183,7 @@ def best_axes(trial: _Trial, length_ang: float) -> Array:
 
 def _peaks(sampled: Float32, scores: Float32, separation_rad: float) -> Array:
     """Return the highest-scoring directions (n, 3), no two within the separation."""
-    left = sampled[:, _highest(scores, 600)].T.astype(float)
+    left = sampled[:, highest(scores, 600)].T.astype(float)
     left /= np.linalg.norm(left, axis=1, keepdims=True)
     chosen: list[Array] = []
     while len(left) and len(chosen) < N_AXES:
@@ -218,30 +192,11 @@ def _peaks(sampled: Float32, scores: Float32, separation_rad: float) -> Array:
     return np.array(chosen)
 
 
-def _highest(scores: Float32, n: int) -> NDArray[np.intp]:
-    """Return the positions of about the n highest scores, in order; one of each block of 16."""
-    whole = len(scores) // 16 * 16
-    blocks = scores[:whole].reshape(-1, 16)
-    best = np.arange(0, whole, 16) + np.argmax(blocks, axis=1)
-    best = np.concatenate([best, np.arange(whole, len(scores))])
-    if len(best) > n:
-        best = best[np.argpartition(scores[best], -n)[-n:]]
-    return np.asarray(best[np.argsort(-scores[best], kind="stable")])
-
-
 def aligned(real: Array, row: int, axes: Array) -> Array:
     """Return A (n, 3, 3) of the lattice with one real vector turned along each unit axis."""
     start = real[row] / np.linalg.norm(real[row])
     turns = frames(axes) @ frames(start[None])[0].T
     return np.asarray(turns @ np.linalg.inv(real))
-
-
-def frames(axes: Array) -> Array:
-    """Return rotations (n, 3, 3) whose third columns are the unit axes (n, 3)."""
-    helper = np.eye(3)[np.argmin(np.abs(axes), axis=1)]
-    x = np.cross(helper, axes)
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    return np.stack([x, np.cross(axes, x), axes], axis=2)
 
 
 def turned(trial: _Trial, start: _Axes) -> Array:
@@ -269,20 +224,8 @@ def _best_turns(table: Float32) -> tuple[NDArray[np.intp], Float32]:
     """Return flat positions and scores of the highest local maxima along the angles."""
     peak = (table >= np.roll(table, 1, axis=1)) & (table > np.roll(table, -1, axis=1))
     flat = np.where(peak, table, np.float32(-np.inf)).ravel()
-    top = _highest(flat, N_POLISHED)
+    top = highest(flat, N_POLISHED)
     return top, flat[top]
-
-
-def rotate(axes: Array, angles_rad: Array) -> Array:
-    """Return rotations (n, 3, 3) about unit axes (n, 3) by angles (n,) [rad]."""
-    quaternion = np.column_stack([np.cos(angles_rad / 2), np.sin(angles_rad / 2)[:, None] * axes])
-    w, x, y, z = quaternion.T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), 2, 0)
 
 
 def polish(lattices: Array, trial: _Trial) -> Orientations:

@@ -17,10 +17,10 @@ from xfel_apps.compute.lattice_search import TrialSpots, score_vectors
 from xfel_apps.geometry.stills import metric_cell
 from xfel_apps.index.judge import log_odds
 from xfel_apps.index.refine import ShotSpots, refine
+from xfel_apps.index.sampling import directions
 from xfel_apps.index.search import (
     SPOT_REACH_INVANG,
     STRAIN_REACH,
-    directions,
     reach_invang,
 )
 from xfel_apps.index.target import Cell, TargetLattice, reduced_basis
