@@ -22,12 +22,14 @@ from xfel_apps.index.target import TargetLattice
 
 Array = NDArray[np.float64]
 
-FIRST_SPOTS = 20
+FIRST_SPOTS = 40
 """Spots of lowest resolution that refinement begins with: a wrong cell hurts them least."""
 GROWTH = 1.25
 """Factor by which the resolution limit of the spots grows from round to round."""
 LARGEST_STRAIN = 0.03
 """Of one step: a few badly chosen spots must not make a cell that cannot be."""
+LOOSENED = 4
+"""Factor on the restraint's standard deviation meanwhile, so that a cell that is off can follow."""
 LAST_ROUNDS = 4
 """Rounds with all spots, their scatter estimated and outliers rejected."""
 OUTLIER_SIGMAS = 4.0
@@ -116,7 +118,7 @@ def refine(spots: ShotSpots, a_matrix: Array, target: TargetLattice, cell_sigma:
     for limit in growing_limits(size):
         rows, hkl = on_lattice(spots, a_matrix, target, 2.0, limit)
         fit = _Fit(spots, frames, rows, hkl)
-        a_matrix = fit.step(a_matrix, widths, target, cell_sigma)
+        a_matrix = fit.step(a_matrix, widths, target, LOOSENED * cell_sigma)
     for number in range(LAST_ROUNDS):
         rows, hkl = on_lattice(spots, a_matrix, target, 1.3)
         fit = _Fit(spots, frames, rows, hkl)
