@@ -1,4 +1,7 @@
 # The experiment as the rules see it: checked before any job starts.
+import sys
+from pathlib import Path
+
 from xfel_apps.errors import XfelError
 from xfel_apps.experiment import check_experiment
 from snakemake.exceptions import WorkflowError
@@ -10,6 +13,9 @@ try:
     KEYS = {name: EXPERIMENT.dataset_key(name) for name in EXPERIMENT.datasets}
 except XfelError as error:
     raise WorkflowError(str(error)) from None
+
+# `python` and `mpiexec` are those beside the Snakemake that runs, whether its environment is active or not.
+shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 TRIAL = EXPERIMENT.folder.as_posix()
 WORKER = EXPERIMENT.worker.canonical()

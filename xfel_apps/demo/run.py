@@ -82,7 +82,7 @@ def _experiment(out: Path) -> Experiment:
 
 
 def _run_workflow(out: Path, ranks: int) -> None:
-    """Run Snakemake as a user would; its rules find this Python's programs first."""
+    """Run Snakemake as a user would."""
     workflow = workflow_folder()
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
     command += ["--profile", str(workflow / "profiles" / "local"), "--directory", str(out)]
@@ -90,9 +90,7 @@ def _run_workflow(out: Path, ranks: int) -> None:
     command += ["--quiet", "host", "reason"]
     command += ["--set-threads", *(f"{stage}={ranks}" for stage in
                                    ("spotfind", "index", "integrate", "merge"))]  # fmt: skip
-    here = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}"}
-    environment.setdefault("OMP_NUM_THREADS", "1")
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
     code = subprocess.run(command, env=environment, check=False).returncode
     if code:
         raise StageFailedError(f"the workflow failed (exit code {code})")
