@@ -33,7 +33,7 @@ app = typer.Typer(
 )
 
 Workers = Annotated[
-    int, typer.Option("-n", "--ranks", min=1, help="MPI ranks that do the work [default: cores]")
+    int, typer.Option("-n", "--ranks", min=1, help="MPI ranks that do the work")
 ]
 Sets = Annotated[
     list[str] | None,
