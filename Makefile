@@ -12,7 +12,7 @@ KERNEL_SOURCES := CMakeLists.txt $(shell find kernels -type f)
 SNAKEFILES := $(wildcard Snakefile rules/*.smk)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install kernels lint test demo docs lock clean
+.PHONY: help install kernels lint test slurm demo docs lock clean
 help:  ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):[^#]*## */  make \1\t/' | expand -t 18
 
@@ -54,6 +54,9 @@ endif
 
 test: lint  ## lint, then every test
 	$(BIN)/python -m pytest -n 2
+
+slurm: install  ## as root: a Slurm cluster of pretend nodes, until Ctrl-C
+	$(BIN)/python -m tests.slurm
 
 demo: install  ## simulate 200 shots, run the whole workflow, compare with the truth
 	$(BIN)/xfelflow demo

@@ -2,12 +2,28 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.tiny_trial import write_trial
 
 REPO_ROOT = Path(__file__).parents[1]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share tests out one by one, but those of the Slurm cluster to one worker: there is one.
+
+    (`--dist loadgroup` of pytest-xdist 3.8 has no effect under pytest 9.2.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneByOne(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "slurm" if nodeid.startswith("tests/slurm/") else nodeid
+
+    return OneByOne(config, log)
 
 
 @pytest.fixture(scope="session")

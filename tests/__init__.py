@@ -1,0 +1,1 @@
+"""Tests, and the makers of small data that benchmarks share with them."""
