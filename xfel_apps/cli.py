@@ -32,9 +32,7 @@ app = typer.Typer(
     f"{EXIT_CODES}; 2 the command line is wrong.",
 )
 
-Workers = Annotated[
-    int, typer.Option("-n", "--ranks", min=1, help="MPI ranks that do the work")
-]
+Workers = Annotated[int, typer.Option("-n", "--ranks", min=1, help="MPI ranks that do the work")]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="a setting; may be repeated"),
