@@ -1,27 +1,24 @@
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
 #include <memory>
 #include <xfelflow/components.hpp>
 
+#include "arguments.hpp"
+
 namespace nb = nanobind;
 using namespace nb::literals;
+using namespace xfelflow::bindings;
 using namespace xfelflow::components;
 
 namespace {
 
-template <class T>
-using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Table = nb::ndarray<nb::numpy, double, nb::ndim<2>>;
 
 template <class Raw>
-Table find_spots(Matrix<const Raw> raw, Matrix<const Byte> mask, Matrix<Byte> marks,
-                 Matrix<const std::int32_t> place, Matrix<const float> meaning, int min_pixels, int max_pixels,
-                 int margin, int min_background) {
+Table find_spots(Input<Raw, 2> raw, Input<Byte, 2> mask, Output<Byte, 2> marks, Input<std::int32_t, 2> place,
+                 Input<float, 2> meaning, int min_pixels, int max_pixels, int margin, int min_background) {
   auto rows = std::make_unique<std::vector<double>>();
   {
     nb::gil_scoped_release free;
-    const auto panels = make_panels(place.data(), meaning.data(), place.shape(0));
+    const auto panels = make_panels(place, meaning);
     for (std::size_t i = 0; i < panels.size(); ++i)
       PanelSpots<Raw>(raw.data(), mask.data(), marks.data(), static_cast<long>(raw.shape(1)), panels[i],
                       {min_pixels, max_pixels, margin, min_background})
@@ -43,11 +40,5 @@ void define(nb::module_& m) {
 }  // namespace
 
 void register_components(nb::module_& m) {
-  define<std::uint8_t>(m);
-  define<std::int16_t>(m);
-  define<std::uint16_t>(m);
-  define<std::int32_t>(m);
-  define<std::uint32_t>(m);
-  define<float>(m);
-  define<double>(m);
+  for_pixel_types([&m](auto pixel) { define<decltype(pixel)>(m); });
 }

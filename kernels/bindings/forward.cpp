@@ -1,5 +1,3 @@
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
 
 #include <algorithm>
@@ -7,25 +5,17 @@
 #include <cmath>
 #include <vector>
 #include <xfelflow/forward.hpp>
-#include <xfelflow/runtime.hpp>
+
+#include "arguments.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using namespace xfelflow::bindings;
 using namespace xfelflow::forward;
 
 namespace {
 
-template <class T, std::size_t N>
-using Input = nb::ndarray<const T, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
-using Output = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Triple = std::array<double, 3>;
-
-/// Copy to where the kernels run; on a processor, look at the same memory.
-template <class Data, class T, class... Extents>
-Array<Data> on_device(const T* data, Extents... extents) {
-  Kokkos::View<Data, Kokkos::LayoutRight, Kokkos::HostSpace, Kokkos::MemoryUnmanaged> host(data, extents...);
-  return Kokkos::create_mirror_view_and_copy(Space::memory_space(), host);
-}
 
 std::vector<Block> blocks_of(const Input<long, 2>& sizes) {
   std::vector<Block> blocks;
@@ -73,10 +63,10 @@ Crystal make_crystal(const Input<double, 3>& inverses, const Triple& cells, cons
 template <bool gaussian>
 void compute(const Rectangles& rectangles, const Crystal& crystal, const Beam& beam, const std::vector<Block>& blocks,
              int oversample, double* out, std::size_t n_pixels) {
-  Kokkos::View<double*, Kokkos::LayoutRight, Kokkos::HostSpace, Kokkos::MemoryUnmanaged> host(out, n_pixels);
+  const auto host = host_view<double*>(out, n_pixels);
   auto photons = Kokkos::create_mirror_view(Space::memory_space(), host);
   const double reach = std::sqrt(-0.5 * gaussian_width * std::log(negligible));
-  const auto table = on_device<const Block*>(blocks.data(), blocks.size());
+  const auto table = on_device(blocks);
   Kokkos::parallel_for(
       "forward", Kokkos::RangePolicy<Space, Kokkos::Schedule<Kokkos::Dynamic>>(0, blocks.size()),
       Photons<gaussian>{rectangles, crystal, beam, table, photons, oversample, reach});
@@ -86,15 +76,14 @@ void compute(const Rectangles& rectangles, const Crystal& crystal, const Beam& b
 void forward(Input<double, 2> origins_mm, Input<double, 3> axes_mm, Input<long, 2> sizes, Input<double, 3> inverses,
              Triple cells, bool gaussian, Input<double, 3> intensities, std::array<int, 3> lowest,
              Input<double, 1> wavelengths_ang, Input<double, 1> fluences, Triple direction, Triple polarization_normal,
-             double polarization_fraction, int oversample, Output photons) {
+             double polarization_fraction, int oversample, Output<double, 1> photons) {
   xfelflow::Runtime::ensure_started();
   const std::size_t n = sizes.shape(0), n_pixels = photons.shape(0);
   const Rectangles rectangles{on_device<const double* [3]>(origins_mm.data(), n),
                               on_device<const double* [3][2]>(axes_mm.data(), n),
                               on_device<const long* [2]>(sizes.data(), n)};
   const Crystal crystal = make_crystal(inverses, cells, intensities, lowest);
-  const Beam beam{on_device<const double*>(wavelengths_ang.data(), wavelengths_ang.shape(0)),
-                  on_device<const double*>(fluences.data(), fluences.shape(0)),
+  const Beam beam{on_device(wavelengths_ang), on_device(fluences),
                   {direction[0], direction[1], direction[2]},
                   {polarization_normal[0], polarization_normal[1], polarization_normal[2]},
                   polarization_fraction};

@@ -1,38 +1,25 @@
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
 #include <xfelflow/powder.hpp>
-#include <xfelflow/runtime.hpp>
+
+#include "arguments.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using namespace xfelflow::bindings;
 using namespace xfelflow::powder;
 
 namespace {
 
-template <class T>
-using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-template <class T>
-auto host_view(const Matrix<T>& array) {
-  return Kokkos::View<T**, Kokkos::LayoutRight, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(
-      array.data(), array.shape(0), array.shape(1));
-}
-
 template <class Raw>
-void powder_add(Matrix<const Raw> raw, Matrix<const Byte> mask, Matrix<const std::int32_t> place,
-                Matrix<const float> meaning, float parts, Matrix<std::int64_t> total, Matrix<std::int32_t> highest) {
+void powder_add(Input<Raw, 2> raw, Input<Byte, 2> mask, Input<std::int32_t, 2> place, Input<float, 2> meaning,
+                float parts, Output<std::int64_t, 2> total, Output<std::int32_t, 2> highest) {
   xfelflow::Runtime::ensure_started();
-  const auto panels = make_panels(place.data(), meaning.data(), place.shape(0));
+  const auto panels = make_panels(place, meaning);
   const auto tiles = make_tiles(panels);
-  const std::size_t n_slow = raw.shape(0), n_fast = raw.shape(1);
-  const Frame<Raw> frame{on_device<const Raw**>(raw.data(), n_slow, n_fast),
-                         on_device<const Byte**>(mask.data(), n_slow, n_fast),
-                         on_device<const Panel*>(panels.data(), panels.size())};
-  const auto sums = Kokkos::create_mirror_view_and_copy(Space::memory_space(), host_view(total));
-  const auto tops = Kokkos::create_mirror_view_and_copy(Space::memory_space(), host_view(highest));
+  const auto frame = make_frame(raw, mask, panels);
+  const auto sums = on_device(total);
+  const auto tops = on_device(highest);
   Kokkos::parallel_for("powder", Kokkos::RangePolicy<Space>(0, tiles.size()),
-                       Add<Raw>{frame, on_device<const Tile*>(tiles.data(), tiles.size()), parts, sums, tops});
+                       Add<Raw>{frame, on_device(tiles), parts, sums, tops});
   Kokkos::deep_copy(host_view(total), sums);
   Kokkos::deep_copy(host_view(highest), tops);
 }
@@ -47,11 +34,5 @@ void define(nb::module_& m) {
 }  // namespace
 
 void register_powder(nb::module_& m) {
-  define<std::uint8_t>(m);
-  define<std::int16_t>(m);
-  define<std::uint16_t>(m);
-  define<std::int32_t>(m);
-  define<std::uint32_t>(m);
-  define<float>(m);
-  define<double>(m);
+  for_pixel_types([&m](auto pixel) { define<decltype(pixel)>(m); });
 }

@@ -1,20 +1,16 @@
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
 #include <cmath>
 #include <limits>
 #include <xfelflow/radial.hpp>
-#include <xfelflow/runtime.hpp>
+
+#include "arguments.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using namespace xfelflow::bindings;
 using namespace xfelflow::radial;
 
 namespace {
 
-template <class T>
-using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Profile = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Range = Kokkos::RangePolicy<Space>;
 
 /// Mean and standard deviation of each bin from its parts, and what lies above them.
@@ -37,32 +33,28 @@ void summarise(const Array<Moments**>& moments, double sigmas, int min_count, do
 }
 
 template <class Raw>
-void radial_strong_pixels(Matrix<const Raw> raw, Matrix<const Byte> mask, Matrix<const std::int32_t> place,
-                          Matrix<const float> meaning, Matrix<const Bin> bins, double sigmas, int min_count,
-                          int iterations, Profile mean, Profile deviation, Matrix<Byte> strong) {
+void radial_strong_pixels(Input<Raw, 2> raw, Input<Byte, 2> mask, Input<std::int32_t, 2> place,
+                          Input<float, 2> meaning, Input<Bin, 2> bins, double sigmas, int min_count,
+                          int iterations, Output<double, 1> mean, Output<double, 1> deviation, Output<Byte, 2> strong) {
   xfelflow::Runtime::ensure_started();
-  const auto panels = make_panels(place.data(), meaning.data(), place.shape(0));
+  const auto panels = make_panels(place, meaning);
   const auto tiles = make_tiles(panels);
-  const std::size_t n_slow = raw.shape(0), n_fast = raw.shape(1), n_bins = mean.shape(0);
-  const Frame<Raw> frame{on_device<const Raw**>(raw.data(), n_slow, n_fast),
-                         on_device<const Byte**>(mask.data(), n_slow, n_fast),
-                         on_device<const Panel*>(panels.data(), panels.size())};
-  const auto table = on_device<const Tile*>(tiles.data(), tiles.size());
-  const auto where = on_device<const Bin**>(bins.data(), n_slow, n_fast);
+  const std::size_t n_bins = mean.shape(0);
+  const auto frame = make_frame(raw, mask, panels);
+  const auto table = on_device(tiles);
+  const auto where = on_device(bins);
   const Array<Moments**> moments("moments", n_parts, n_bins);
   std::vector<float> limits(n_bins, std::numeric_limits<float>::infinity());
   for (int i = 0; i < iterations; ++i) {
-    const auto now = on_device<const float*>(limits.data(), n_bins);
+    const auto now = on_device(limits);
     Kokkos::parallel_for("radial sums", Range(0, n_parts), AddUp<Raw>{frame, table, where, now, moments});
     Kokkos::fence();
     summarise(moments, sigmas, min_count, mean.data(), deviation.data(), limits);
   }
-  Kokkos::View<Byte**, Kokkos::LayoutRight, Kokkos::HostSpace, Kokkos::MemoryUnmanaged> host(strong.data(), n_slow,
-                                                                                              n_fast);
-  const auto result = Kokkos::create_mirror_view_and_copy(Space::memory_space(), host);
+  const auto result = on_device(strong);
   Kokkos::parallel_for("radial marks", Range(0, tiles.size()),
-                       Mark<Raw>{frame, table, where, on_device<const float*>(limits.data(), n_bins), result});
-  Kokkos::deep_copy(host, result);
+                       Mark<Raw>{frame, table, where, on_device(limits), result});
+  Kokkos::deep_copy(host_view(strong), result);
 }
 
 template <class Raw>
@@ -76,11 +68,5 @@ void define(nb::module_& m) {
 }  // namespace
 
 void register_radial(nb::module_& m) {
-  define<std::uint8_t>(m);
-  define<std::int16_t>(m);
-  define<std::uint16_t>(m);
-  define<std::int32_t>(m);
-  define<std::uint32_t>(m);
-  define<float>(m);
-  define<double>(m);
+  for_pixel_types([&m](auto pixel) { define<decltype(pixel)>(m); });
 }

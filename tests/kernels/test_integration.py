@@ -33,7 +33,7 @@ def random_windows(rng: np.random.Generator, n: int) -> Windows:
 def random_frame(rng: np.random.Generator, dtype: str) -> NDArray[np.generic]:
     background = rng.choice([0.05, 2.0, 300.0])
     frame = rng.poisson(background, (110, 72)).astype(dtype)
-    frame[rng.random(frame.shape) < 0.02] = 20000
+    frame[rng.random(frame.shape) < 0.02] = 200 if dtype == "uint8" else 20000
     if frame.dtype.kind == "f":
         frame[rng.random(frame.shape) < 0.01] = np.nan
     return frame

@@ -31,7 +31,7 @@ IntArray = NDArray[np.int64]
 MAX_HALF_PX = 15
 """A reflection's window is at most 2 * 15 + 1 pixels wide."""
 
-PIXEL_TYPES = ("int16", "uint16", "int32", "uint32", "float32", "float64")
+PIXEL_TYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 """Pixel types the kernel reads as they are; others are converted to float32."""
 
 N_START = 64

@@ -21,7 +21,7 @@ INK, FAINT, RULE = "#1c1c1c", "#6b6b6b", "#c9c9c9"
 
 # Okabe & Ito (2008), Color Universal Design: told apart with any colour vision.
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#e69f00", "#009e73", "#d55e00"
-PINK, SKY, YELLOW = "#cc79a7", "#56b4e9", "#f0e442"
+PINK, SKY = "#cc79a7", "#56b4e9"
 
 STAGE_COLOURS = {"ingest": FAINT, "spotfind": SKY, "index": ORANGE, "integrate": GREEN}
 LATTICE_COLOURS = (RED, BLUE, GREEN, PINK, ORANGE)
@@ -81,14 +81,6 @@ def svg_uri(picture: Figure) -> str:
     buffer = io.BytesIO()
     picture.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-@styled
-def png_uri(picture: Figure, dpi: int = 160) -> str:
-    """Return a figure as a `data:` address of a PNG picture (for images and many points)."""
-    buffer = io.BytesIO()
-    picture.savefig(buffer, format="png", dpi=dpi, metadata={"Software": "xfelflow"})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 @styled

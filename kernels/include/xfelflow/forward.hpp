@@ -2,13 +2,10 @@
 #pragma once
 
 #include <Kokkos_Core.hpp>
+#include <xfelflow/arrays.hpp>
 #include <xfelflow/vector_math.hpp>
 
 namespace xfelflow::forward {
-
-using Space = Kokkos::DefaultExecutionSpace;
-template <class Data>
-using Array = Kokkos::View<Data, Kokkos::LayoutRight, Space::memory_space>;
 
 struct Vec3 {
   double x, y, z;

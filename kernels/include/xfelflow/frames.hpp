@@ -5,21 +5,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <vector>
+#include <xfelflow/arrays.hpp>
 #include <xfelflow/vector_math.hpp>
 
 namespace xfelflow::frames {
 
-using Space = Kokkos::DefaultExecutionSpace;
-template <class Data>
-using Array = Kokkos::View<Data, Kokkos::LayoutRight, Space::memory_space>;
 using Byte = std::uint8_t;
-
-/// Copy to where the kernels run; on a processor, look at the same memory.
-template <class Data, class T, class... Extents>
-Array<Data> on_device(const T* data, Extents... extents) {
-  Kokkos::View<Data, Kokkos::LayoutRight, Kokkos::HostSpace, Kokkos::MemoryUnmanaged> host(data, extents...);
-  return Kokkos::create_mirror_view_and_copy(Space::memory_space(), host);
-}
 
 struct Panel {
   int fast, slow, width, height;     ///< first pixel in the slab, pixels along each axis

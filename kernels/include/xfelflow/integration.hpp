@@ -4,13 +4,10 @@
 
 #include <Kokkos_Core.hpp>
 #include <cmath>
+#include <xfelflow/arrays.hpp>
 #include <xfelflow/vector_math.hpp>
 
 namespace xfelflow::integration {
-
-using Space = Kokkos::DefaultExecutionSpace;
-template <class Data>
-using Array = Kokkos::View<Data, Kokkos::LayoutRight, Space::memory_space>;
 
 constexpr int max_half = 15;
 constexpr int max_pixels = (2 * max_half + 1) * (2 * max_half + 1);
