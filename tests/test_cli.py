@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.small_nxmx import write_nxmx
 from xfel_apps.cli import app
 
 VERBS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # a group
@@ -50,7 +52,8 @@ CELL = ("--cell", "79.2 79.2 38 90 90 90", "--space-group", "P43212")
         (("--set", "spotfind.min_srn=3"), "spotfind.min_srn: unknown setting"),
         (("--set", "spotfnd.min_snr=3"), "spotfnd: unknown setting"),
         (("--cell", "79.2 79.2 38 90 90 190"), "cell"),
-        (("--cell", "79.2 79.2 38", "--space-group", "P1"), "cell"),
+        (("--cell", "79.2 79.2 38", "--space-group", "P1"), "six numbers"),
+        (("--set", "ingest.filter=pulse_energy_mj >"), "not an expression"),
         (("--cell", "79.2 70 38 90 90 90", "--space-group", "P43212"), "cell"),
         (("--cell", "79.2 79.2 38 90 90 90", "--space-group", "P4321"), "P4321"),
     ],
@@ -78,6 +81,17 @@ def test_unwritable_folder_is_named(tmp_path):
     out = tmp_path / "file" / "out"
     line = one_error_line(xfelflow("process", str(image), "--out", str(out), *CELL))
     assert str(out) in line
+
+
+def test_a_run_without_crystals_still_gets_a_report(tmp_path):
+    image = write_nxmx(tmp_path / "a.h5", np.ones((2, 64, 64), "i4"))
+    out = tmp_path / "out"
+    command = ("process", str(image), "--out", str(out), *CELL, "-n", "1", "--merge")
+    result = xfelflow(*command)
+    assert result.returncode == 1
+    assert "nothing to merge" in result.stderr
+    assert "2 miss" in result.stdout
+    assert (out / "report.html").stat().st_size > 1000
 
 
 def test_stage_without_its_input_says_what_to_run(tmp_path):

@@ -70,7 +70,7 @@ class Experiment(Section):
     def files(self, run: str) -> list[Path]:
         """Return the raw files of a run, in order."""
         try:
-            return expand(self.runs[run])
+            return expand(self.runs[run], self.ingest.geometry)
         except KeyError:
             raise SettingsError(
                 f"run {run}: not in the experiment; known: {sorted(self.runs)}"

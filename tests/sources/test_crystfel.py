@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from xfel_apps.errors import GeometryError, SourceError
+from xfel_apps.experiment import Experiment
 from xfel_apps.sources import FrameCache, open_raw
 
 GEOM = """
@@ -141,3 +142,12 @@ def test_data_that_does_not_fit_the_geometry(cxi: tuple[Path, Path]) -> None:
     geometry.write_text(GEOM.replace("/entry_1/data_1/data", "/nowhere"))
     with pytest.raises(GeometryError, match=r"not the data .*run\.geom describes \(/nowhere\)"):
         open_raw(path, geometry)
+
+
+def test_a_folder_needs_the_geometry_that_goes_with_it(cxi: tuple[Path, Path]) -> None:
+    path, geometry = cxi
+    ingest = {"geometry": str(geometry)}
+    given = Experiment.checked({"runs": {"r1": [str(path.parent)]}, "ingest": ingest})
+    assert given.files("r1") == [path]
+    with pytest.raises(SourceError, match=r"none of its 1 HDF5 files holds NXmx.*\.geom"):
+        Experiment.checked({"runs": {"r1": [str(path.parent)]}}).files("r1")

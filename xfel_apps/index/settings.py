@@ -12,9 +12,11 @@ def _numbers(value: Any) -> Any:
     """Return six numbers from text such as "79.2 79.2 38 90 90 90"; other things as they are."""
     if isinstance(value, str):
         try:
-            return tuple(float(word) for word in value.replace(",", " ").split())
+            value = tuple(float(word) for word in value.replace(",", " ").split())
         except ValueError:
             return value
+    if isinstance(value, list | tuple) and len(value) != 6:
+        raise ValueError("expected a b c alpha beta gamma: six numbers")
     return value
 
 

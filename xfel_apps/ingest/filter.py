@@ -28,7 +28,7 @@ def keep(expression: str, scalars: pd.DataFrame) -> NDArray[np.bool_]:
     array([False,  True])
     """
     known = scalars.dropna(axis="columns", how="all")
-    _check(expression, [str(name) for name in known])
+    _check_names(expression, [str(name) for name in known])
     try:
         result = known.eval(expression, engine="python")
     except Exception as err:  # pandas raises what its parts raise
@@ -42,8 +42,8 @@ def keep(expression: str, scalars: pd.DataFrame) -> NDArray[np.bool_]:
     return values
 
 
-def _check(expression: str, known: list[str]) -> None:
-    """Raise `SettingsError` unless the expression is plain and all its names are known."""
+def parsed(expression: str) -> ast.Expression:
+    """Return the expression taken apart; raise `SettingsError` unless it is plain."""
     try:
         tree = ast.parse(expression.strip(), mode="eval")
     except SyntaxError as err:
@@ -54,6 +54,12 @@ def _check(expression: str, known: list[str]) -> None:
                 f"ingest.filter {expression!r}: {type(node).__name__} is not allowed, only "
                 "comparisons and arithmetic of scalars"
             )
+    return tree
+
+
+def _check_names(expression: str, known: list[str]) -> None:
+    """Raise `SettingsError` unless the expression is plain and all its names are known."""
+    for node in ast.walk(parsed(expression)):
         if isinstance(node, ast.Name) and node.id not in known:
             raise SettingsError(
                 f"ingest.filter {expression!r}: {node.id} is not a scalar of this run; known: "

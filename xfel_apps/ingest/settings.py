@@ -1,10 +1,12 @@
 """Settings of ingest."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xfel_apps.config import Section
+from xfel_apps.ingest.filter import parsed
 
 
 class IngestSettings(Section):
@@ -27,3 +29,10 @@ class IngestSettings(Section):
     gain: float | None = Field(None, gt=0.0)
     """Detector counts of one photon, instead of what the files say [ADU]. Headers of integrating
     detectors often say 1 where it is not."""
+
+    @model_validator(mode="after")
+    def _filter_is_plain(self) -> Self:
+        """Refuse what is not an expression before any file is opened."""
+        if self.filter:
+            parsed(self.filter)
+        return self

@@ -11,8 +11,7 @@ from xfel_apps.config import override
 from xfel_apps.containers.manifest import write_text
 from xfel_apps.errors import SettingsError
 from xfel_apps.experiment import Experiment
-from xfel_apps.launch import launch
-from xfel_apps.sources import expand
+from xfel_apps.launch import StageFailedError, launch
 
 RUN, DATASET = "run", "all"
 
@@ -60,7 +59,7 @@ class Request:
 def process(request: Request) -> None:
     """Run every stage; each says on stdout what came out."""
     experiment = request.experiment()
-    if not expand(experiment.runs[RUN]):
+    if not experiment.files(RUN):
         raise SettingsError("no raw files given")
     folder = request.out / RUN
     text = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
@@ -74,8 +73,12 @@ def process(request: Request) -> None:
         arguments += ["--settings", experiment.section(stage).canonical()]
         arguments += ["--worker", experiment.worker.canonical()]
         launch(stage, arguments, request.workers)
-    if request.merge:
-        _merge(experiment, folder / "reflections.json", request)
+    try:
+        if request.merge:
+            _merge(experiment, folder / "reflections.json", request)
+    except StageFailedError:  # the report shows why there is nothing to merge
+        launch("report", [str(request.out)])
+        raise
     launch("report", [str(request.out)])
 
 

@@ -38,10 +38,15 @@ def _expand_one(path: Path, geometry: Path | None) -> list[Path]:
     """Return the files that a path, folder or pattern means."""
     if path.is_dir():
         images = [p.absolute() for p in path.iterdir() if p.is_file() and is_image(p)]
-        images = [p for p in images if worth_trying(p, geometry)]
         if not images:
             raise SourceError(f"{path}: no images in this folder (looked for {', '.join(IMAGES)})")
-        return sorted(images, key=natural)
+        frames = [p for p in images if worth_trying(p, geometry)]
+        if not frames:
+            hint = (
+                "what --geometry describes" if geometry else "NXmx frames (--geometry FILE.geom?)"
+            )
+            raise SourceError(f"{path}: none of its {len(images)} HDF5 files holds {hint}")
+        return sorted(frames, key=natural)
     if path.exists():
         return [path.absolute()]
     if not glob.has_magic(str(path)):
