@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.ranks import on_ranks
 from tests.small_nxmx import write_nxmx
 from xfel_apps.containers.events import EVENTS, Events
 from xfel_apps.containers.manifest import open_product
@@ -199,8 +199,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
 
 def test_on_several_ranks_the_work_is_done_and_an_error_said_once(tmp_path: Path) -> None:
     path = write_nxmx(tmp_path / "a.h5", frames(3))
-    command = [str(Path(sys.executable).with_name("mpiexec")), "-n", "2", sys.executable]
-    command += ["-m", "mpi4py", "-m", "xfel_apps.ingest", "--run", "r1", str(path)]
+    command = on_ranks(2, "-m", "xfel_apps.ingest", "--run", "r1", str(path))
     command += ["--events", str(tmp_path / "r1" / "events.json")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     assert done.stdout.count("ingest r1: 3 events: 3 pending") == 1

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.merge_data import Lattice, Simulation, write_run
+from tests.ranks import run_on_every
 from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.merge import averaging, observations
 from xfel_apps.merge.__main__ import main
@@ -24,8 +23,6 @@ from xfel_apps.merge.pipeline import Result, merge
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.mpi import serial
 
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
-EVERY_SIZE = Path(__file__).with_name("every_size.py")
 SMALL = Simulation(d_min_ang=4.0, n_crystals=80, n_each=150)
 
 
@@ -209,8 +206,8 @@ def test_any_number_of_ranks_gives_the_same_files(tmp_path: Path, two_runs: list
     names = [str(path) for path in two_runs]
     argv = ["--reflections", *names[::-1], "--merged", str(here), "--settings", settings]
     assert main(argv, serial()) == 0
-    command = [str(MPIEXEC), "-n", "5", sys.executable, "-m", "mpi4py", str(EVERY_SIZE)]
-    subprocess.run([*command, str(tmp_path), settings, *names], check=True, timeout=120)
+    each = ["--merged", str(tmp_path / "{size}" / "merged.json"), "--settings", settings]
+    run_on_every((1, 2, 3, 5), "xfel_apps.merge.__main__", "--reflections", *names, *each)
     for size in (1, 2, 3, 5):
         assert outputs(here.parent) == outputs(tmp_path / str(size)), f"{size} ranks"
     assert MergedManifest.read(here).crystals["used"] == 61

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,18 +10,23 @@ import pandas as pd
 import psutil
 import pytest
 
+from tests.mpi import toy_stage
+from tests.ranks import on_ranks, run_on_every
 from xfel_apps.containers.manifest import Manifest, open_product
 from xfel_apps.containers.reader import ProductReader
 from xfel_apps.containers.spots import SPOTS
+from xfel_apps.mpi import serial
 
 TOY = Path(__file__).with_name("toy_stage.py")
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
 N_EVENTS = 200
 
 
 def command(folder: Path, ranks: int, seconds: float = 0.001) -> list[str]:
-    toy = [sys.executable, "-m", "mpi4py", str(TOY), str(folder), str(N_EVENTS), str(seconds)]
-    return toy if ranks == 1 else [str(MPIEXEC), "-n", str(ranks), *toy]
+    return on_ranks(ranks, str(TOY), str(folder), str(N_EVENTS), str(seconds))
+
+
+def run_here(folder: Path) -> None:
+    assert toy_stage.main([str(folder), str(N_EVENTS), "0.001"], serial()) == 0
 
 
 def result(folder: Path) -> tuple[dict[str, int], pd.DataFrame, pd.DataFrame]:
@@ -37,7 +41,7 @@ def result(folder: Path) -> tuple[dict[str, int], pd.DataFrame, pd.DataFrame]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    subprocess.run(command(folder, 1), check=True, capture_output=True)
+    run_here(folder)
     return result(folder)
 
 
@@ -58,10 +62,24 @@ def test_every_event_is_accounted_for(undisturbed):
     assert len(spots) == sum(e % 5 for e in range(N_EVENTS) if e not in bad)
 
 
+@pytest.fixture(scope="module")
+def on_several_ranks(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("ranks")
+    arguments = [str(folder / "{size}"), str(N_EVENTS), "0.001"]
+    run_on_every((2, 3, 5), "tests.mpi.toy_stage", *arguments)
+    return folder
+
+
 @pytest.mark.parametrize("ranks", [2, 3, 5])
-def test_result_does_not_depend_on_ranks(tmp_path, ranks, undisturbed):
-    subprocess.run(command(tmp_path, ranks), check=True, capture_output=True, timeout=120)
-    assert_same(result(tmp_path), undisturbed)
+def test_result_does_not_depend_on_ranks(on_several_ranks, ranks, undisturbed):
+    assert_same(result(on_several_ranks / str(ranks)), undisturbed)
+
+
+def run_again(folder: Path, ranks: int) -> None:
+    if ranks == 1:
+        run_here(folder)
+    else:
+        subprocess.run(command(folder, ranks), check=True, capture_output=True, timeout=120)
 
 
 def running_ranks(launcher: subprocess.Popen) -> list[psutil.Process]:
@@ -89,8 +107,8 @@ def wait_for_flushed(folder: Path, n: int) -> None:
     raise AssertionError(f"no rank flushed {n} shots in time")
 
 
-@pytest.mark.parametrize("victim", [0, 1, 2])
-def test_kill_any_rank_and_run_again(tmp_path, victim, undisturbed):
+@pytest.mark.parametrize(("victim", "ranks_again"), [(0, 3), (1, 1), (2, 1)])
+def test_kill_any_rank_and_run_again(tmp_path, victim, ranks_again, undisturbed):
     launcher = subprocess.Popen(command(tmp_path, 3, 0.02), stderr=subprocess.DEVNULL)
     wait_for_flushed(tmp_path, 10)
     ranks = sorted(running_ranks(launcher), key=lambda process: process.pid)
@@ -98,7 +116,7 @@ def test_kill_any_rank_and_run_again(tmp_path, victim, undisturbed):
     os.kill(ranks[victim].pid, signal.SIGKILL)
     assert launcher.wait(timeout=60) != 0
     assert not (tmp_path / "spots.json").exists()
-    subprocess.run(command(tmp_path, 3), check=True, capture_output=True, timeout=120)
+    run_again(tmp_path, ranks_again)
     assert_same(result(tmp_path), undisturbed)
     events = [
         event
@@ -117,13 +135,13 @@ def test_signal_finishes_the_shot_and_says_again(tmp_path, ranks, undisturbed):
         process.send_signal(signal.SIGUSR1)
     assert launcher.wait(timeout=60) == 75
     assert not (tmp_path / "spots.json").exists()
-    subprocess.run(command(tmp_path, ranks), check=True, capture_output=True, timeout=120)
+    run_again(tmp_path, ranks)
     assert_same(result(tmp_path), undisturbed)
 
 
 def test_running_again_repeats_nothing(tmp_path, undisturbed):
-    subprocess.run(command(tmp_path, 1), check=True, capture_output=True)
+    run_here(tmp_path)
     before = Manifest.read(tmp_path / "spots.json")
-    subprocess.run(command(tmp_path, 1), check=True, capture_output=True)
+    run_here(tmp_path)
     assert Manifest.read(tmp_path / "spots.json") == before
     assert_same(result(tmp_path), undisturbed)

@@ -46,8 +46,8 @@ class Toy:
         pass
 
 
-def main() -> int:
-    folder, n_events, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+def main(argv: list[str], comm: mpi.Comm) -> int:
+    folder, n_events, seconds = Path(argv[0]), int(argv[1]), float(argv[2])
     job = StageRun(
         SPOTS,
         folder / "spots.json",
@@ -59,13 +59,13 @@ def main() -> int:
         WorkerSettings(flush_s=0.1, shot_limit_s=0.5),
     )
     try:
-        manifest = run_stage(mpi.world(), job, lambda: Toy(seconds))
+        manifest = run_stage(comm, job, lambda: Toy(seconds))
     except StoppedError:
         return 75
-    if mpi.world().rank == 0:
+    if comm.rank == 0:
         print(manifest.summary())
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:], mpi.world()))

@@ -1,7 +1,5 @@
 """A whole run: the same on any number of ranks, and as other programs read it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -10,6 +8,7 @@ import numpy as np
 import nxmx
 import pytest
 
+from tests.ranks import run_on_every
 from xfel_apps import mpi
 from xfel_apps.simulate.__main__ import main
 from xfel_apps.simulate.detector import make_detector
@@ -47,16 +46,22 @@ def everything(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
+@pytest.fixture(scope="module")
+def on_several_ranks(tmp_path_factory):
+    """Return where the run lies that a number of ranks made."""
+    folder = tmp_path_factory.mktemp("ranks")
+    arguments = ["--out", str(folder / "{size}"), "--settings", SETTINGS.canonical()]
+    run_on_every((2, 3), "xfel_apps.simulate.__main__", *arguments)
+    return lambda ranks: folder / str(ranks)
+
+
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_run_does_not_depend_on_ranks(tmp_path, run, ranks):
-    command = [
-        str(Path(sys.executable).with_name("mpiexec")), "-n", str(ranks), sys.executable, "-m",
-        "mpi4py", "-m", "xfel_apps.simulate", "--out", str(tmp_path),
-        "--settings", SETTINGS.canonical(),
-    ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+def test_run_does_not_depend_on_ranks(on_several_ranks, run, ranks):
     for name in ("run_master.h5", "truth.h5"):
-        found, expected = everything(tmp_path / name), everything(run.with_name(name))
+        found, expected = (
+            everything(on_several_ranks(ranks) / name),
+            everything(run.with_name(name)),
+        )
         assert found.keys() == expected.keys()
         for key, values in expected.items():
             np.testing.assert_array_equal(found[key], values, err_msg=key)

@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,22 +13,21 @@ import pandas as pd
 import psutil
 import pytest
 
+from tests.ranks import on_ranks
 from xfel_apps.containers.manifest import Manifest, open_product
 from xfel_apps.containers.product import Product
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.launch import launch
 
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
 INDEX = '{"cell": "79.2 79.2 38 90 90 90", "space_group": "P43212"}'
 N_KILLS = 2
 
 
 def stage(name: str, run: Path, *products: str, settings: str = "{}") -> list[str]:
     files = [x for product in products for x in (f"--{product}", str(run / f"{product}.json"))]
-    app = [sys.executable, "-m", "mpi4py", "-m", f"xfel_apps.{name}", *files]
     worker = ["--settings", settings, "--worker", '{"flush_s": 0.02}']
-    return [str(MPIEXEC), "-n", "3", *app, *worker]
+    return on_ranks(3, "-m", f"xfel_apps.{name}", *files, *worker)
 
 
 def commands(run: Path) -> list[list[str]]:
