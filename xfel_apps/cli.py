@@ -73,6 +73,9 @@ def expected_errors(command: Callable[P, None]) -> Callable[P, None]:
         except StoppedError as err:
             print(f"stopped: {err}", file=sys.stderr)
             raise typer.Exit(EXIT_AGAIN) from None
+        except KeyboardInterrupt:
+            print("stopped: run the same command to go on", file=sys.stderr)
+            raise typer.Exit(EXIT_AGAIN) from None
         except StageFailedError:
             raise typer.Exit(EXIT_ERROR) from None
         except XfelError as err:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -51,13 +52,42 @@ def _mpiexec(stage: str, arguments: Sequence[str], ranks: int) -> int:
     if mpiexec is None:
         raise XfelError("mpiexec: not found; `pip install mpich` brings it, or use -n 1")
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    environment["MPIR_CVAR_SUPPRESS_ABORT_MESSAGE"] = "1"  # the app has said why
     if sys.stderr.isatty():
         columns = str(shutil.get_terminal_size().columns)
         environment |= {FORCE_BAR: "1", "COLUMNS": columns}
     app = [sys.executable, "-m", "mpi4py", "-m", f"xfel_apps.{stage}", *arguments]
-    return subprocess.run(
-        [mpiexec, "-n", str(ranks), *app], env=environment, check=False
-    ).returncode
+    return _wait([mpiexec, "-n", str(ranks), *app], environment)
+
+
+def _wait(command: list[str], environment: dict[str, str]) -> int:
+    """Run a command to its end and return its exit code; hand stop signals on to it, each once.
+
+    A command that was stopped before it could answer signals itself was stopped all the same.
+
+    It has a process group of its own: a terminal would else send Ctrl-C to both, and mpiexec takes
+    the second one for an order to abort.
+    """
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, process_group=0
+    ) as child:
+        stopped = False
+
+        def hand_on(_number: int, _frame: object) -> None:
+            nonlocal stopped
+            stopped = True
+            child.send_signal(signal.SIGINT)
+
+        before = {
+            number: signal.signal(number, hand_on)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
+        try:
+            code = child.wait()
+            return EXIT_AGAIN if stopped and code != EXIT_OK else code
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def workflow_folder() -> Path:
