@@ -11,19 +11,29 @@ from tests.tiny_trial import write_trial
 REPO_ROOT = Path(__file__).parents[1]
 
 
+LONG = ("tests/workflow/", "tests/demo/", "tests/slurm/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that the workers of pytest-xdist end together."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Share tests out one by one, but those of the Slurm cluster to one worker: there is one.
+    """Share tests out by file, so that a module's fixtures are made once, in the order above.
 
-    (`--dist loadgroup` of pytest-xdist 3.8 has no effect under pytest 9.2.)
+    Those of the Slurm cluster go to one worker: there is one cluster. (`--dist loadgroup` of
+    pytest-xdist 3.8 has no effect under pytest 9.2.)
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneByOne(LoadScopeScheduling):
+    class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "slurm" if nodeid.startswith("tests/slurm/") else nodeid
+            return "slurm" if nodeid.startswith("tests/slurm/") else nodeid.split("::")[0]
 
-    return OneByOne(config, log)
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
