@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from tests.products import spots_at
 from xfel_apps.containers.crystals import CRYSTALS, Crystals, IndexedSpots
 from xfel_apps.containers.events import EVENTS, detectors_to_json
 from xfel_apps.containers.manifest import Manifest
@@ -50,22 +51,14 @@ def spots_of(event: int) -> Spots:
     rng = np.random.default_rng(event)
     n = 3 if kind(event) == "miss" else 20 + event % 7
     fast, slow = rng.uniform(2, 198, n), rng.uniform(2, 98, n)
-    one = np.ones(n)
-    return Spots.make(
-        panel=rng.integers(0, 2, n),
-        fast_px=fast,
-        slow_px=slow,
-        fast_var_px2=0.1 * one,
-        slow_var_px2=0.1 * one,
+    return spots_at(
+        rng.integers(0, 2, n),
+        fast,
+        slow,
+        fast_var_px2=np.full(n, 0.1),
+        slow_var_px2=np.full(n, 0.1),
         intensity=rng.exponential(200.0, n) + 20,
-        sigma=10 * one,
-        background=8 * one,
-        peak=60 * one,
-        peak_fast=fast.astype(int),
-        peak_slow=slow.astype(int),
-        n_pixels=6 * one,
         d_ang=rng.uniform(2.0, 15.0, n),
-        flags=0 * one,
     )
 
 

@@ -1,18 +1,16 @@
 """A run as ingest and spotfind leave it, with stills of known lattices and no raw frames."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tests.index.stills import Errors, random_rotation, still
+from tests.products import spots_at, write_product
 from xfel_apps.containers.events import EVENTS, detectors_to_json
-from xfel_apps.containers.manifest import Manifest
 from xfel_apps.containers.outcome import Outcome
-from xfel_apps.containers.product import Product, ShotResult
-from xfel_apps.containers.spots import SPOTS, Spots
-from xfel_apps.containers.writer import ContainerWriter
+from xfel_apps.containers.product import ShotResult
+from xfel_apps.containers.spots import SPOTS
 from xfel_apps.geometry import Detector, Panel
 from xfel_apps.index.target import TargetLattice
 
@@ -57,71 +55,27 @@ def write_run(folder: Path, target: TargetLattice, n_shots: int = 12, seed: int 
             truth[event] = random_rotation(rng) @ target.b_matrix
         shot = still(truth.get(event, target.b_matrix), target, rng, errors, d_min_ang=2.4)
         results[event] = _hit(shot.s1)
-    events = _write(folder, EVENTS, {e: _event(e) for e in range(n_shots)}, {})
-    return TinyRun(events, _write(folder, SPOTS, results, {"events": "d-events"}), truth)
+    events = write_product(
+        folder,
+        EVENTS,
+        {event: _event(event) for event in results},
+        dict.fromkeys(results, Outcome.PENDING),
+        files=["raw.h5"],
+        geometry=None,
+        detectors=detectors_to_json([DETECTOR]),
+        beams=[{"wavelength_ang": WAVELENGTH_ANG}],
+    )
+    outcomes = {event: result.outcome for event, result in results.items()}
+    return TinyRun(events, write_product(folder, SPOTS, results, outcomes, hot_pixels=[]), truth)
 
 
 def _hit(s1: np.ndarray) -> ShotResult:
     panel, fast, slow = DETECTOR.ray_pixels(s1)
     fast, slow = fast[panel >= 0], slow[panel >= 0]
-    one = np.ones(len(fast))
-    spots = Spots.make(
-        panel=0 * one,
-        fast_px=fast,
-        slow_px=slow,
-        fast_var_px2=0.04 * one,
-        slow_var_px2=0.04 * one,
-        intensity=100 * one,
-        sigma=10 * one,
-        background=8 * one,
-        peak=60 * one,
-        peak_fast=fast.astype(int),
-        peak_slow=slow.astype(int),
-        n_pixels=6 * one,
-        d_ang=5 * one,
-        flags=0 * one,
-    )
-    return ShotResult(Outcome.HIT_NOT_INDEXED, "", {"n_spots": len(one)}, {"spots": spots})
+    spots = spots_at(np.zeros(len(fast)), fast, slow)
+    return ShotResult(Outcome.HIT_NOT_INDEXED, "", {"n_spots": len(spots)}, {"spots": spots})
 
 
 def _event(event: int) -> ShotResult:
     columns = {"shot_id": f"r:{event}".encode(), "frame": event, "wavelength_ang": WAVELENGTH_ANG}
     return ShotResult(Outcome.PENDING, "", columns)
-
-
-def _write(
-    folder: Path, product: Product, results: dict[int, ShotResult], inputs: dict[str, str]
-) -> Path:
-    with ContainerWriter(folder / product.name, 0, product, f"d-{product.name}") as writer:
-        for event, result in results.items():
-            writer.append(event, result, 0.0, 0.0)
-        name = f"{product.name}/{writer.path.name}"
-    outcomes = dict.fromkeys(map(str, Outcome), 0)
-    for result in results.values():
-        outcomes[str(result.outcome)] += 1
-    beam = {"wavelength_ang": WAVELENGTH_ANG}
-    extra = {
-        "events": {
-            "files": ["raw.h5"],
-            "geometry": None,
-            "detectors": detectors_to_json([DETECTOR]),
-            "beams": [beam],
-        },
-        "spots": {"hot_pixels": []},
-    }[product.name]
-    manifest = Manifest(
-        product=product.name,
-        stage=product.stage,
-        version=product.version,
-        run="tiny",
-        digest=f"d-{product.name}",
-        settings={},
-        inputs=inputs,
-        n_events=len(results),
-        outcomes=outcomes,
-        containers=(name,),
-        extra=json.loads(json.dumps(extra)),
-    )
-    path = folder / f"{product.name}.json"
-    manifest.write(path)
-    return path

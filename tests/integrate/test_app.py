@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from tests.integrate.test_shot import lattice, strength
+from tests.products import write_product
 from tests.small_nxmx import write_nxmx
 from xfel_apps import mpi
 from xfel_apps.containers.crystals import CRYSTALS, Crystals, IndexedSpots
 from xfel_apps.containers.events import Events
-from xfel_apps.containers.manifest import Manifest, count, open_product
+from xfel_apps.containers.manifest import open_product
 from xfel_apps.containers.outcome import Outcome
-from xfel_apps.containers.product import Product, ShotResult
+from xfel_apps.containers.product import ShotResult
 from xfel_apps.containers.reflections import (
     REFLECTIONS,
     IntegratedCrystals,
@@ -20,7 +21,6 @@ from xfel_apps.containers.reflections import (
     Reflections,
 )
 from xfel_apps.containers.spots import SPOTS
-from xfel_apps.containers.writer import ContainerWriter
 from xfel_apps.geometry.prediction import predict
 from xfel_apps.geometry.stills import metric_cell
 from xfel_apps.ingest.__main__ import main as ingest
@@ -28,31 +28,6 @@ from xfel_apps.integrate.__main__ import main
 
 N_PIXELS = 700
 BACKGROUND = 5.0
-
-
-def write_product(
-    folder: Path, product: Product, results: dict[int, ShotResult], outcomes: dict[int, Outcome]
-) -> Path:
-    with ContainerWriter(folder / product.name, 0, product, product.name) as writer:
-        for event, result in results.items():
-            writer.append(event, result, 0.0, 0.0)
-        name = f"{product.name}/{writer.path.name}"
-    hot = {"hot_pixels": [[0, 350, 351]]} if product is SPOTS else {}
-    manifest = Manifest(
-        product.name,
-        product.stage,
-        product.version,
-        "r1",
-        product.name,
-        {},
-        {},
-        len(outcomes),
-        count(outcomes),
-        (name,),
-        hot,
-    )
-    manifest.write(folder / f"{product.name}.json")
-    return folder / f"{product.name}.json"
 
 
 def crystal(event: int) -> Crystals:
@@ -103,7 +78,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hits = dict.fromkeys((1, 2, 3), Outcome.HIT_NOT_INDEXED)
     spots = {0: ShotResult(Outcome.MISS, "no spots", {"n_spots": 0})}
     spots |= {event: ShotResult(end, "", {"n_spots": 30}) for event, end in hits.items()}
-    write_product(folder, SPOTS, spots, {0: Outcome.MISS, **hits})
+    write_product(folder, SPOTS, spots, {0: Outcome.MISS, **hits}, hot_pixels=[[0, 350, 351]])
     lattices = {
         event: ShotResult(
             Outcome.INDEXED,

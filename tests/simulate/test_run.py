@@ -48,20 +48,18 @@ def everything(path: Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def on_several_ranks(tmp_path_factory):
-    """Return where the run lies that a number of ranks made."""
+    """Return a folder with the run as each number of ranks makes it."""
     folder = tmp_path_factory.mktemp("ranks")
     arguments = ["--out", str(folder / "{size}"), "--settings", SETTINGS.canonical()]
     run_on_every((2, 3), "xfel_apps.simulate.__main__", *arguments)
-    return lambda ranks: folder / str(ranks)
+    return folder
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_run_does_not_depend_on_ranks(on_several_ranks, run, ranks):
     for name in ("run_master.h5", "truth.h5"):
-        found, expected = (
-            everything(on_several_ranks(ranks) / name),
-            everything(run.with_name(name)),
-        )
+        found = everything(on_several_ranks / str(ranks) / name)
+        expected = everything(run.with_name(name))
         assert found.keys() == expected.keys()
         for key, values in expected.items():
             np.testing.assert_array_equal(found[key], values, err_msg=key)

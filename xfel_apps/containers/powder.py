@@ -54,16 +54,6 @@ Key = tuple[bool, Shape]
 """Hits or misses, and the shape of the frames."""
 
 
-def powder_path(folder: Path, rank: int) -> Path:
-    """Return the first unused powder file of a rank: powder-rank-0003.h5, .2.h5, ..."""
-    path = folder / f"{PREFIX}{rank:04d}.h5"
-    part = 2
-    while path.exists():
-        path = folder / f"{PREFIX}{rank:04d}.{part}.h5"
-        part += 1
-    return path
-
-
 def write_part(path: Path, sums: Mapping[Key, PowderSum], digest: str) -> None:
     """Write one rank's sums whole or not at all."""
     part = _unfinished(path)

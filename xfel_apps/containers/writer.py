@@ -23,12 +23,12 @@ CHUNK_ROWS = 2048
 FORMAT = "xfelflow-container-1"
 
 
-def part_path(folder: Path, rank: int) -> Path:
+def part_path(folder: Path, rank: int, prefix: str = "rank-") -> Path:
     """Return the first unused part file of a rank: rank-0003.h5, rank-0003.2.h5, ..."""
-    path = folder / f"rank-{rank:04d}.h5"
+    path = folder / f"{prefix}{rank:04d}.h5"
     part = 2
     while path.exists():
-        path = folder / f"rank-{rank:04d}.{part}.h5"
+        path = folder / f"{prefix}{rank:04d}.{part}.h5"
         part += 1
     return path
 

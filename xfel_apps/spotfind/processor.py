@@ -9,6 +9,7 @@ from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.powder import PowderSum
 from xfel_apps.containers.product import ShotResult
 from xfel_apps.containers.spots import is_good
+from xfel_apps.containers.writer import part_path
 from xfel_apps.sources import FrameCache
 from xfel_apps.spotfind.find import Found, find_on_frame, outermost_d_ang
 from xfel_apps.spotfind.frame import as_native
@@ -37,7 +38,7 @@ class SpotFinder:
         self._setup: Setup | None = None
         self._digest = digest
         self._in_powder = powders.events_in(folder, digest)
-        self._powder_path = powders.powder_path(folder, rank)
+        self._powder_path = part_path(folder, rank, powders.PREFIX)
         self._powder: dict[powders.Key, PowderSum] = {}
         self._powder_is_new = False
 
