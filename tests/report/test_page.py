@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -109,7 +110,8 @@ def test_half_done_trials_have_a_page(tiny_trial, missing):
     assert "r0002" in page.text
 
 
-def test_reasons_are_text_not_markup(tiny_trial, monkeypatch):
+def test_reasons_are_text_not_markup(tiny_trial):
+    shutil.rmtree(tiny_trial / "r0002")
     path = tiny_trial / "r0001" / "spots.json"
     content = json.loads(path.read_text())
     content["settings"] = {"note": "<script>alert(1)</script>"}

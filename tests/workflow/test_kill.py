@@ -24,17 +24,15 @@ INDEX = '{"cell": "79.2 79.2 38 90 90 90", "space_group": "P43212"}'
 N_KILLS = 2
 
 
-def stage(name: str, run: Path, *products: str, settings: str = "{}") -> list[str]:
-    files = [x for product in products for x in (f"--{product}", str(run / f"{product}.json"))]
-    worker = ["--settings", settings, "--worker", '{"flush_s": 0.02}']
-    return on_ranks(3, "-m", f"xfel_apps.{name}", *files, *worker)
-
-
-def commands(run: Path) -> list[list[str]]:
+def stages(run: Path) -> list[tuple[str, list[str]]]:
+    """Return the per-shot stages of a run and their arguments, the product written at [-5]."""
+    names = ("events", "spots", "crystals", "reflections")
+    files = [x for name in names for x in (f"--{name}", str(run / f"{name}.json"))]
+    worker = ["--worker", '{"flush_s": 0.02}']
     return [
-        stage("spotfind", run, "events", "spots"),
-        stage("index", run, "events", "spots", "crystals", settings=INDEX),
-        stage("integrate", run, "events", "spots", "crystals", "reflections"),
+        ("spotfind", [*files[:4], "--settings", "{}", *worker]),
+        ("index", [*files[:6], "--settings", INDEX, *worker]),
+        ("integrate", [*files, "--settings", "{}", *worker]),
     ]
 
 
@@ -81,13 +79,15 @@ def runs(simulated_runs, tmp_path_factory) -> tuple[Path, Path, int]:
     folder = tmp_path_factory.mktemp("kill")
     raw = [str(path) for path in simulated_runs.folders.values()]
     peace, killed = folder / "peace", folder / "killed"
-    n_kills = 0
     for run in (peace, killed):
         launch("ingest", [*raw, "--run", "r1", "--events", str(run / "events.json")])
-        for command in commands(run):
-            if run == killed:
-                n_kills += sum(kill_a_rank(command, seed) for seed in range(N_KILLS))
-            subprocess.run(command, check=True, capture_output=True, timeout=300)
+    for name, arguments in stages(peace):
+        launch(name, arguments)
+    n_kills = 0
+    for name, arguments in stages(killed):
+        command = on_ranks(3, "-m", f"xfel_apps.{name}", *arguments)
+        n_kills += sum(kill_a_rank(command, seed) for seed in range(N_KILLS))
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
     return peace, killed, n_kills
 
 
