@@ -52,7 +52,6 @@ def _mpiexec(stage: str, arguments: Sequence[str], ranks: int) -> int:
     if mpiexec is None:
         raise XfelError("mpiexec: not found; `pip install mpich` brings it, or use -n 1")
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    environment["MPIR_CVAR_SUPPRESS_ABORT_MESSAGE"] = "1"  # the app has said why
     if sys.stderr.isatty():
         columns = str(shutil.get_terminal_size().columns)
         environment |= {FORCE_BAR: "1", "COLUMNS": columns}

@@ -211,6 +211,8 @@ def test_any_number_of_ranks_gives_the_same_files(tmp_path: Path, two_runs: list
     for size in (1, 2, 3, 5):
         assert outputs(here.parent) == outputs(tmp_path / str(size)), f"{size} ranks"
     assert MergedManifest.read(here).crystals["used"] == 61
+    unmerged = gemmi.read_mtz_file(str(here.with_name("unmerged.mtz")))
+    assert [batch.number for batch in unmerged.batches] == list(range(1, 62))
 
 
 def test_size_of_blocks_changes_nothing(

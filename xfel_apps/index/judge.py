@@ -60,7 +60,9 @@ def refusal(
         return f"{explains}, {settings.min_spots} needed"
     odds = log_odds(refined, spots, target, settings.cell_sigma)
     if odds < -np.log(settings.max_chance):
-        return f"{explains}: odds against chance {np.exp(min(odds, 99.0)):.2g}"
+        needed = 1 / settings.max_chance
+        found = np.exp(min(odds, 99.0))
+        return f"{explains}: odds against chance {found:.2g} to 1, {needed:.2g} needed"
     length, angle = target.deviation(refined.a_matrix)
     if length > settings.max_length_deviation:
         return f"cell length deviates {100 * length:.1f} % from the target"

@@ -63,6 +63,7 @@ def write_mtz(
         mtz.add_column(label, kind)
     data = np.column_stack([hkl, *(values for _, _, values in columns)]).astype(np.float32)
     mtz.set_data(data)
+    _describe_batches(mtz)
     mtz.history = [line[:HISTORY_WIDTH] for line in history]
     part = path.with_name(f".{path.name}.part")
     try:
@@ -71,3 +72,17 @@ def write_mtz(
         part.replace(path)
     except (OSError, RuntimeError) as err:
         raise ContainerError(f"{path}: cannot write ({err})") from err
+
+
+def _describe_batches(mtz: gemmi.Mtz) -> None:
+    """Add the header of each batch (a crystal), which makes an MTZ an unmerged one."""
+    batches = mtz.column_with_label("BATCH")
+    if batches is None:
+        return
+    for number in np.unique(np.asarray(batches.array, int)):
+        batch = gemmi.Mtz.Batch()
+        batch.number = int(number)
+        batch.title = f"crystal {number}"
+        batch.cell = mtz.cell
+        batch.dataset_id = mtz.datasets[-1].id
+        mtz.batches.append(batch)
