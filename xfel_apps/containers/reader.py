@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.product import Product
 from xfel_apps.containers.rows import Rows
-from xfel_apps.containers.writer import FORMAT
+from xfel_apps.containers.writer import CACHE_BYTES, FORMAT
 from xfel_apps.errors import ContainerError
 
 R = TypeVar("R", bound=Rows)
@@ -22,7 +22,7 @@ R = TypeVar("R", bound=Rows)
 def open_part(path: Path) -> h5py.File:
     """Return a part file open for reading, also one that a killed writer left."""
     try:
-        return h5py.File(path, "r", libver="latest", swmr=True)
+        return h5py.File(path, "r", libver="latest", swmr=True, rdcc_nbytes=CACHE_BYTES)
     except OSError as err:
         raise ContainerError(f"{path}: not a readable container ({err})") from err
 

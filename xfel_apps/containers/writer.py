@@ -20,6 +20,8 @@ from xfel_apps.containers.rows import Rows
 from xfel_apps.errors import ContainerError
 
 CHUNK_ROWS = 2048
+CACHE_BYTES = 2**16
+"""Chunk cache of each dataset; HDF5's own 1 MiB adds up over columns and files."""
 FORMAT = "xfelflow-container-1"
 
 
@@ -50,7 +52,7 @@ class ContainerWriter:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.path = part_path(folder, rank)
-            self._file = h5py.File(self.path, "x", libver="latest")
+            self._file = h5py.File(self.path, "x", libver="latest", rdcc_nbytes=CACHE_BYTES)
         except OSError as err:
             raise ContainerError(f"{folder}: cannot write here ({err})") from err
         self._file.attrs.update(
