@@ -65,6 +65,7 @@ def test_datasets_are_merged_with_history(done):
         mtz = gemmi.read_mtz_file(str(datasets / name / "v001/merged.mtz"))
         assert mtz.spacegroup.xhm() == "P 43 21 2"
         assert mtz.history
+        assert mtz.datasets[-1].wavelength == pytest.approx(1.3051, abs=2e-3)  # 9.5 keV
         n_unique[name] = mtz.nreflections
         assert json.loads((datasets / name / "v001/merged.json").read_text())["key"]
     assert n_unique["all"] > n_unique["first"] > 100

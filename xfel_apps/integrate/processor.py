@@ -90,12 +90,16 @@ class Integrator:
         """Keep nothing beside the containers."""
 
     def _shot(self, event: int, crystals: Crystals, radius_px: float) -> Shot:
-        """Return the frame of an event, hot pixels masked."""
+        """Return the frame of an event, hot pixels and those that are no number masked."""
         path, frame = self._run.events.location(event)
         detector = self._run.events.detector(event)
+        pixels = self._frames.pixels(path, frame)
+        good = self._without_hot(self._frames.mask(path, frame), detector)
+        if pixels.dtype.kind == "f":
+            good = good & np.isfinite(pixels)
         return Shot(
-            self._frames.pixels(path, frame),
-            self._without_hot(self._frames.mask(path, frame), detector),
+            pixels,
+            good,
             detector,
             self._run.events.beam(event).with_wavelength(float(crystals.wavelength_ang[0])),
             radius_px,

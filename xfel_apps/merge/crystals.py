@@ -20,7 +20,16 @@ from xfel_apps.errors import ContainerError, SettingsError
 from xfel_apps.merge.settings import MergeSettings
 
 CELL = ["cell_0", "cell_1", "cell_2", "cell_3", "cell_4", "cell_5"]
-KEPT = ["event", "lattice", *CELL, "space_group", "n_reflections", "d_min_ang", "shot_id"]
+KEPT = [
+    "event",
+    "lattice",
+    *CELL,
+    "space_group",
+    "n_reflections",
+    "d_min_ang",
+    "wavelength_ang",
+    "shot_id",
+]
 
 
 class Verdict(StrEnum):
@@ -46,7 +55,8 @@ class Dataset:
     Attributes
     ----------
     crystals : one row a crystal: `source` (index into `paths`), event, lattice, cell_0 ... cell_5,
-        space_group, n_reflections, d_min_ang, shot_id, half (0 or 1), verdict (code)
+        space_group, n_reflections, d_min_ang, wavelength_ang, shot_id, half (0 or 1),
+        verdict (code)
     paths : manifests of reflections, in order of run
     cell, space_group : of the merged data
     """
@@ -63,6 +73,11 @@ class Dataset:
     def half(self) -> NDArray[np.int8]:
         """Half of the data each crystal belongs to."""
         return self.crystals["half"].to_numpy(dtype=np.int8)
+
+    @property
+    def wavelength_ang(self) -> float:
+        """Mean wavelength of the crystals [Angstrom]."""
+        return float(self.crystals["wavelength_ang"].mean())
 
     @property
     def verdict(self) -> NDArray[np.int8]:

@@ -1,6 +1,7 @@
 """Merged and unmerged data as MTZ files."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import gemmi
@@ -15,10 +16,19 @@ Column = tuple[str, str, NDArray[np.generic]]
 HISTORY_WIDTH = 80
 
 
+@dataclass(frozen=True)
+class Header:
+    """What an MTZ file says of the crystals: cell, space group, mean wavelength [Angstrom]."""
+
+    cell: gemmi.UnitCell
+    space_group: gemmi.SpaceGroup
+    wavelength_ang: float
+
+
 def write_merged(
     path: Path,
     merged: Merged,
-    symmetry: tuple[gemmi.UnitCell, gemmi.SpaceGroup],
+    header: Header,
     history: Sequence[str],
 ) -> None:
     """Write the measured unique reflections.
@@ -39,7 +49,7 @@ def write_merged(
         columns.append((f"N({sign})", "I", mate.count))
     chosen = merged.is_measured
     kept = [(label, kind, values[chosen]) for label, kind, values in columns]
-    write_mtz(path, merged.unique.hkl[chosen], kept, symmetry, history)
+    write_mtz(path, merged.unique.hkl[chosen], kept, header, history)
 
 
 def _columns(mean: Mean, label: str, kind: str, sigma_kind: str) -> list[Column]:
@@ -50,15 +60,15 @@ def write_mtz(
     path: Path,
     hkl: NDArray[np.integer],
     columns: Sequence[Column],
-    symmetry: tuple[gemmi.UnitCell, gemmi.SpaceGroup],
+    header: Header,
     history: Sequence[str],
 ) -> None:
     """Write an MTZ file whole or not at all; columns are (label, MTZ type, values)."""
     mtz = gemmi.Mtz(with_base=True)
     mtz.title = "xfelflow"
-    cell, mtz.spacegroup = symmetry
-    mtz.add_dataset("xfelflow")
-    mtz.set_cell_for_all(cell)
+    mtz.spacegroup = header.space_group
+    mtz.add_dataset("xfelflow").wavelength = header.wavelength_ang
+    mtz.set_cell_for_all(header.cell)
     for label, kind, _ in columns:
         mtz.add_column(label, kind)
     data = np.column_stack([hkl, *(values for _, _, values in columns)]).astype(np.float32)

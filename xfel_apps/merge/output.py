@@ -12,7 +12,7 @@ from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.merge.asu import operator_name
 from xfel_apps.merge.crystals import Verdict, dataset_digest
-from xfel_apps.merge.mtz import write_merged, write_mtz
+from xfel_apps.merge.mtz import Header, write_merged, write_mtz
 from xfel_apps.merge.pipeline import Result, unmerged_columns
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.merge.statistics import Statistics, statistics
@@ -33,13 +33,16 @@ def write_all(
         files["unmerged"] = "unmerged.mtz"
 
     def write() -> None:
-        from xfel_apps.merge.plots import draw  # loads matplotlib, which only one rank needs
+        # These load matplotlib, which only one rank needs.
+        from xfel_apps.plots.merging import curves
+        from xfel_apps.plots.style import save_svg
 
         stats = statistics(result.merged, settings.n_shells, result.reference)
         manifest = describe(result, inputs, settings, stats, files)
-        symmetry = (result.dataset.cell, result.dataset.space_group)
+        dataset = result.dataset
+        header = Header(dataset.cell, dataset.space_group, dataset.wavelength_ang)
         lines = history(manifest)
-        write_merged(path.with_name(files["mtz"]), result.merged, symmetry, lines)
+        write_merged(path.with_name(files["mtz"]), result.merged, header, lines)
         if unmerged is not None:
             hkl = result.unique.hkl[unmerged["slot"] // result.unique.slots_each]
             columns = [
@@ -49,8 +52,8 @@ def write_all(
                 ("SIGI", "Q", unmerged["sigma"]),
                 ("FRACTIONCALC", "R", unmerged["partiality"]),
             ]
-            write_mtz(path.with_name(files["unmerged"]), hkl, columns, symmetry, lines)
-        draw(path.with_name(files["plot"]), stats)
+            write_mtz(path.with_name(files["unmerged"]), hkl, columns, header, lines)
+        save_svg(curves(stats.as_dict()), path.with_name(files["plot"]))
         replace(manifest, key=key).write(path)
 
     mpi.agree(comm, write)

@@ -84,6 +84,17 @@ def svg_uri(picture: Figure) -> str:
 
 
 @styled
+def save_svg(picture: Figure, path: Path) -> None:
+    """Write a figure to an SVG file whole or not at all; equal figures give equal files."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        picture.savefig(part, format="svg", metadata={"Date": None})
+        part.replace(path)
+    except OSError as err:
+        raise ContainerError(f"{path}: cannot write ({err})") from err
+
+
+@styled
 def save_png(picture: Figure, path: Path, dpi: int) -> None:
     """Write a figure to a PNG file."""
     try:

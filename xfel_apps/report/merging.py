@@ -1,13 +1,8 @@
-"""Statistics of merged data: table by shell and curves."""
+"""Statistics of merged data: table by shell."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from xfel_apps.plots.style import BLUE, GREEN, ORANGE, PINK, figure, grid, styled
 from xfel_apps.report.tables import Table
 
 COLUMNS = (
@@ -23,14 +18,6 @@ COLUMNS = (
     ("CC anom", "cc_anom", "{:.3f}"),
     ("CC ref", "cc_reference", "{:.3f}"),
 )
-CURVES = (
-    ("correlation", (("CC½", "cc_half"), ("CC*", "cc_star"), ("CC to reference", "cc_reference"))),
-    ("completeness", (("completeness", "completeness"),)),
-    ("observations a reflection", (("multiplicity", "multiplicity"),)),
-    ("mean I/σ of merged", (("I/σ", "mean_i_over_sigma"),)),
-    ("Rsplit", (("Rsplit", "r_split"),)),
-)
-COLOURS = (BLUE, ORANGE, GREEN, PINK)
 
 
 def shell_table(statistics: Mapping[str, Any]) -> Table:
@@ -54,48 +41,3 @@ def _row(shell: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]) -> l
 
 def _cell(value: float | None, form: str) -> str:
     return "—" if value is None else form.format(value).replace("%", " %")
-
-
-@styled
-def curves(statistics: Mapping[str, Any]) -> Figure:
-    """Return the curves of the shells and the Wilson plot."""
-    result = figure(9.4, 5.0)
-    panels = result.subplots(2, 3).ravel()
-    for axes, (title, lines) in zip(panels, CURVES, strict=False):
-        _curve(axes, statistics["shells"], lines)
-        axes.set_title(title)
-    panels[0].set_ylim(top=1.02)
-    panels[1].set_ylim(0.0, 1.03)
-    for axes in panels[2:5]:
-        axes.set_ylim(bottom=0.0)
-    _wilson(panels[5], statistics)
-    return result
-
-
-def _curve(
-    axes: Axes, shells: Sequence[Mapping[str, Any]], lines: Sequence[tuple[str, str]]
-) -> None:
-    """Draw statistics against 1/d^2 with d at the ticks."""
-    middle = np.array([0.5 * (s["d_max_ang"] ** -2 + s["d_min_ang"] ** -2) for s in shells])
-    drawn = 0
-    for (label, key), colour in zip(lines, COLOURS, strict=False):
-        values = np.array([shell.get(key) for shell in shells], dtype=float)
-        if np.isfinite(values).any():
-            axes.plot(middle, values, "o-", markersize=2.5, color=colour, label=label)
-            drawn += 1
-    ticks = middle[:: max(1, -(-len(middle) // 4))]
-    axes.set_xticks(ticks, [f"{tick**-0.5:.2f}" for tick in ticks])
-    axes.set_xlabel("d [Å]")
-    if drawn > 1:
-        axes.legend()
-    grid(axes)
-
-
-def _wilson(axes: Axes, statistics: Mapping[str, Any]) -> None:
-    b_ang2 = statistics.get("wilson_b_ang2")
-    x, y = statistics.get("wilson_s2_invang2", ()), statistics.get("wilson_log_ratio", ())
-    axes.plot(x, y, "o-", markersize=2.5, color=BLUE)
-    axes.set_title("Wilson plot" + ("" if b_ang2 is None else f", B = {b_ang2:.1f} Å²"))
-    axes.set_xlabel("1/(4d²) [1/Å²]")
-    axes.locator_params(axis="x", nbins=4)
-    grid(axes)

@@ -16,6 +16,7 @@ from xfel_apps import __version__
 from xfel_apps.containers.manifest import write_text
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.spots import SPOTS
+from xfel_apps.plots.merging import curves
 from xfel_apps.plots.style import photo_uri, svg_uri
 from xfel_apps.report import histograms, merging, orientation, powder, tables, weather
 from xfel_apps.report.pictures import pictures
@@ -190,7 +191,7 @@ def merged_section(item: MergedData) -> dict[str, Any]:
         "name": item.name,
         "manifest": item.manifest,
         "table": merging.shell_table(statistics),
-        "curves": Drawing(svg_uri(merging.curves(statistics)), "Statistics by resolution.", True),
+        "curves": Drawing(svg_uri(curves(statistics)), "Statistics by resolution.", True),
     }
 
 
