@@ -26,13 +26,15 @@ install: $(STAMP)  ## make .venv with everything, built for this machine
 	$(PYTHON3) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 
-$(STAMP): requirements.lock pyproject.toml $(KERNEL_SOURCES) | .venv/bin/uv
+$(STAMP): requirements.lock pyproject.toml snakemake-executor-plugin-parsl/pyproject.toml $(KERNEL_SOURCES) | .venv/bin/uv
 	@$(BIN)/python -c 'import sysconfig, pathlib, sys; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' \
 	  || { echo "Python.h is missing: apt-get install python3-dev"; exit 1; }
 	@command -v $${CXX:-g++} > /dev/null || { echo "no C++ compiler: apt-get install g++"; exit 1; }
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --no-build-isolation --no-deps \
 	  -Ccmake.define.XFELFLOW_NATIVE=$(strip $(NATIVE)) --editable .
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps \
+	  --editable snakemake-executor-plugin-parsl
 	@touch $@
 
 kernels: export PATH := $(abspath $(dir $(PYTHON))):$(PATH)

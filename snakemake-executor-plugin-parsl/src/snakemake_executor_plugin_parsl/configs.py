@@ -1,0 +1,70 @@
+"""Finding and calling the function that makes Parsl's configuration."""
+
+import inspect
+import sys
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+from parsl.config import Config
+from snakemake_interface_common.exceptions import WorkflowError
+
+from snakemake_executor_plugin_parsl.settings import ExecutorSettings
+
+NOT_FOR_CONFIGS = ("config", "tries")
+
+
+def load_config(settings: ExecutorSettings, folder: Path) -> Config:
+    """Return Parsl's configuration for these settings.
+
+    Parameters
+    ----------
+    settings : with the name of the module and what its `make_config` is called with
+    folder : of the Snakefile; `parsl_configs` is looked for beside it
+
+    Raises
+    ------
+    WorkflowError : there is no such module, or it refuses the settings
+    """
+    name = settings.config if "." in settings.config else f"parsl_configs.{settings.config}"
+    sys.path.insert(0, str(folder))
+    try:
+        make_config = import_module(name).make_config
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise WorkflowError(
+            f"--parsl-config {settings.config}: no module {name}; "
+            f"known in {folder / 'parsl_configs'}: {', '.join(known(folder))}"
+        ) from None
+    finally:
+        sys.path.remove(str(folder))
+    try:
+        config = make_config(**chosen(settings, make_config))
+    except ValueError as error:
+        raise WorkflowError(f"--parsl-config {settings.config}: {error}") from None
+    assert isinstance(config, Config)
+    return config
+
+
+def known(folder: Path) -> list[str]:
+    """Return the names of the configurations beside a Snakefile."""
+    names = [module.name for module in iter_modules([str(folder / "parsl_configs")])]
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def chosen(settings: ExecutorSettings, make_config: Any) -> dict[str, Any]:
+    """Return the settings that were given; each must be one that the configuration takes."""
+    given = {
+        name: value
+        for name, value in vars(settings).items()
+        if value is not None and name not in NOT_FOR_CONFIGS
+    }
+    taken = list(inspect.signature(make_config).parameters)
+    if unknown := sorted(set(given) - set(taken)):
+        raise WorkflowError(
+            f"--parsl-config {settings.config} has no {', '.join(unknown)}; it takes: "
+            f"{', '.join(taken) or 'nothing'}"
+        )
+    return given
