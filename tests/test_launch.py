@@ -34,3 +34,14 @@ def test_a_stop_signal_is_handed_on_and_means_run_again(
 
 def test_without_a_signal_the_exit_code_is_the_commands() -> None:
     assert _wait([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ)) == 3
+
+
+def test_a_stop_signal_reaches_the_command_where_ctrl_c_is_ignored() -> None:
+    """As under nohup, or in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        command = [sys.executable, "-c", WAITS_FOR_CTRL_C.format(code=75)]
+        assert _wait(command, dict(os.environ)) == EXIT_AGAIN
+    finally:
+        signal.signal(signal.SIGINT, before)

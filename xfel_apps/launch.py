@@ -65,28 +65,31 @@ def _wait(command: list[str], environment: dict[str, str]) -> int:
     A command that was stopped before it could answer signals itself was stopped all the same.
 
     It has a process group of its own: a terminal would else send Ctrl-C to both, and mpiexec takes
-    the second one for an order to abort.
+    the second one for an order to abort. Signals are caught before it starts, for a signal that is
+    caught is not ignored in a child, even if it was ignored here before (nohup, &).
     """
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, process_group=0
-    ) as child:
-        stopped = False
+    stopped = False
+    child: subprocess.Popen[bytes] | None = None
 
-        def hand_on(_number: int, _frame: object) -> None:
-            nonlocal stopped
-            stopped = True
+    def hand_on(_number: int, _frame: object) -> None:
+        nonlocal stopped
+        stopped = True
+        if child is not None:
             child.send_signal(signal.SIGINT)
 
-        before = {
-            number: signal.signal(number, hand_on)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        }
-        try:
-            code = child.wait()
-            return EXIT_AGAIN if stopped and code != EXIT_OK else code
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, hand_on) for number in stops}
+    try:
+        child = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, process_group=0
+        )
+        if stopped:
+            child.send_signal(signal.SIGINT)
+        code = child.wait()
+        return EXIT_AGAIN if stopped and code != EXIT_OK else code
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def workflow_folder() -> Path:
