@@ -1,6 +1,7 @@
 """Fixtures that every folder of tests shares."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ REPO_ROOT = Path(__file__).parents[1]
 
 
 LONG = ("tests/workflow/", "tests/demo/", "tests/slurm/")
+
+
+def pytest_configure() -> None:
+    """Let what tests start feel Ctrl-C, also where this was started with it ignored (nohup, &)."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
