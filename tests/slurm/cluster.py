@@ -127,7 +127,7 @@ class Cluster:
             "Duration=60", f"Nodes={','.join(nodes)}", f"Users={user}", "MaxStartDelay=2",
         )  # fmt: skip
 
-    def drain(self, limit_s: float = 40.0) -> None:
+    def drain(self, limit_s: float = 90.0) -> None:
         """Cancel all jobs, wait until none is left and delete the reservations."""
         end = time.monotonic() + limit_s
         while jobs := self.say("squeue", "-h", "-o", "%A").split():
