@@ -9,8 +9,10 @@ from snakemake.exceptions import WorkflowError
 try:
     EXPERIMENT = check_experiment(config)
     RAW = {run: EXPERIMENT.files(run) for run in EXPERIMENT.runs}
-    DATASETS = {name: EXPERIMENT.version_folder(name) for name in EXPERIMENT.datasets}
     KEYS = {name: EXPERIMENT.dataset_key(name) for name in EXPERIMENT.datasets}
+    DATASETS = {
+        name: EXPERIMENT.version_folder(name, key) for name, key in KEYS.items()
+    }
 except XfelError as error:
     raise WorkflowError(str(error)) from None
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from xfel_apps.config import Section, digest, override, read_yaml
+from xfel_apps.config import Section, digest
 from xfel_apps.errors import SettingsError
 from xfel_apps.index.settings import IndexSettings
 from xfel_apps.ingest.settings import IngestSettings
@@ -85,13 +85,12 @@ class Experiment(Section):
         ]
         return digest(*files, *(self.section(stage).canonical() for stage in STAGES))
 
-    def version_folder(self, dataset: str) -> Path:
-        """Return the folder of the dataset's version with these settings and these raw files.
+    def version_folder(self, dataset: str, key: str) -> Path:
+        """Return the folder of the dataset's version with this key (see `dataset_key`).
 
         A version number is never reused: other settings or other files give the next number.
         """
         folder = self.folder / "datasets" / dataset
-        key = self.dataset_key(dataset)
         made = {path.parent: _key_of(path) for path in folder.glob("v[0-9][0-9][0-9]/merged.json")}
         for path, made_with in made.items():
             if made_with == key:
@@ -105,11 +104,6 @@ def _key_of(path: Path) -> str | None:
         return str(json.loads(path.read_text())["key"])
     except (OSError, ValueError, KeyError):
         return None
-
-
-def read_experiment(path: Path, assignments: tuple[str, ...] = ()) -> Experiment:
-    """Return the experiment in the YAML file `path`, with `section.key=value` overrides."""
-    return Experiment.checked(override(read_yaml(path), assignments))
 
 
 def check_experiment(config: Mapping[str, Any]) -> Experiment:

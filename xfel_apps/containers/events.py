@@ -1,6 +1,5 @@
 """events: the index of a run's shots. No pixels, only where each frame lies and its scalars."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -129,4 +128,4 @@ class Events:
 
 def detectors_to_json(detectors: list[Detector]) -> list[str]:
     """Return the texts that `Events.detectors` reads back."""
-    return [json.dumps(json.loads(detector.to_json()), sort_keys=True) for detector in detectors]
+    return [detector.to_json() for detector in detectors]

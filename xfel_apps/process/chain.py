@@ -84,8 +84,9 @@ def process(request: Request) -> None:
 
 def _merge(experiment: Experiment, reflections: Path, request: Request) -> None:
     """Merge the run into the dataset's version."""
-    folder = request.out / experiment.version_folder(DATASET).relative_to(experiment.folder)
+    key = experiment.dataset_key(DATASET)
+    folder = request.out / experiment.version_folder(DATASET, key).relative_to(experiment.folder)
     arguments = ["--reflections", str(reflections), "--merged", str(folder / "merged.json")]
-    arguments += ["--key", experiment.dataset_key(DATASET)]
+    arguments += ["--key", key]
     arguments += ["--settings", experiment.merge.canonical()]
     launch("merge", arguments, request.workers, hands_out=False)
