@@ -8,10 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+from parsl.providers import SlurmProvider
+from parsl.providers.errors import SubmitException
 from snakemake_executor_plugin_parsl.command import BLOCK_END, TOO_LATE, Command, run_command
 from snakemake_executor_plugin_parsl.configs import load_config
 from snakemake_executor_plugin_parsl.settings import ExecutorSettings
 from snakemake_interface_common.exceptions import WorkflowError
+
+from parsl_configs._blocks import REQUESTS_PER_MINUTE, SlurmBlocks, provider
 
 REPO = Path(__file__).parents[2]
 PLUGIN = REPO / "snakemake-executor-plugin-parsl" / "src"
@@ -58,7 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
     """Run a workflow of good and bad jobs once; return its folder, exit code and what it said."""
     folder = tmp_path_factory.mktemp("local")
     process = start(folder, SNAKEFILE, "--keep-going")
-    said, _ = process.communicate(timeout=180)
+    said, _ = process.communicate(timeout=400)
     return folder, process.returncode, said
 
 
@@ -106,7 +110,7 @@ def test_cancelling_ends_the_jobs(tmp_path):
     process = start(tmp_path, LONG)
     job = wait_for_pid(tmp_path / "pid")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
     assert process.returncode != 0
     end = time.monotonic() + 30
     while job.exists():
@@ -114,7 +118,7 @@ def test_cancelling_ends_the_jobs(tmp_path):
         time.sleep(0.1)
 
 
-def wait_for_pid(path: Path, limit_s: float = 120.0) -> Path:
+def wait_for_pid(path: Path, limit_s: float = 300.0) -> Path:
     """Return the folder of a process under /proc when its number is in a file."""
     end = time.monotonic() + limit_s
     while not path.is_file() or not path.read_text().strip():
@@ -138,10 +142,31 @@ def test_commands_longer_than_an_argument_can_be(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"config": "mars"}, "no module parsl_configs.mars; known in .*: local"),
+        ({"config": "mars"}, "no module parsl_configs.mars; known in .*: local, slurm"),
         ({"config": "local", "account": "m1234"}, "has no account; it takes: max_blocks"),
     ],
 )
 def test_bad_settings_are_one_line_that_names_the_valid_ones(settings, message):
     with pytest.raises(WorkflowError, match=message):
         load_config(ExecutorSettings(**settings), REPO)
+
+
+def test_blocks_are_asked_for_only_so_often(monkeypatch):
+    made = provider(SlurmBlocks(qos=None, walltime="00:10:00"), nodes=1)
+    monkeypatch.setattr(SlurmProvider, "submit", lambda *_: "1")
+    for _ in range(REQUESTS_PER_MINUTE):
+        assert made.submit("true", 1) == "1"
+    with pytest.raises(SubmitException, match="in a minute"):
+        made.submit("true", 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pool": "fast"}, "no pool fast; known: reservation, realtime, preempt, regular"),
+        ({"pool": "reservation"}, "needs the reservation's name: --parsl-reservation"),
+    ],
+)
+def test_an_unknown_pool_is_one_line_that_names_the_known_ones(options, message):
+    with pytest.raises(WorkflowError, match=message):
+        load_config(ExecutorSettings(config="slurm", **options), REPO)

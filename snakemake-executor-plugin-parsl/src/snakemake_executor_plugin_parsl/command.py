@@ -6,6 +6,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 BLOCK_END = "PARSL_BLOCK_END"
 """Environment variable of a block: when its walltime is over [s since 1970]."""
@@ -41,8 +42,13 @@ class Command:
     """The longest that the command takes [s]."""
 
 
-def run_command(command: Command) -> int:
-    """Run a command and return its exit code (negative: the signal that ended it)."""
+def run_command(
+    command: Command, parsl_resource_specification: dict[str, Any] | None = None
+) -> int:
+    """Run a command and return its exit code (negative: the signal that ended it).
+
+    Parsl reads the resource specification before it calls this function in a worker.
+    """
     if command.runtime_s and time.time() + command.runtime_s > block_end():
         return TOO_LATE
     log = Path(command.folder, command.log)

@@ -15,6 +15,7 @@ from typing import Any
 
 from parsl.dataflow.dflow import DataFlowKernel
 from parsl.executors import MPIExecutor
+from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.utils import wtime_to_minutes
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -157,7 +158,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # Snakemake's interface h
         if code == TOO_LATE:
             submission.not_before = time.monotonic() + LATE_WAIT_S
             return True
-        if (error or code == TRY_AGAIN) and submission.tries <= self.settings.tries:
+        is_lost = isinstance(error, ManagerLost | WorkerLost)
+        if (is_lost or code == TRY_AGAIN) and submission.tries <= self.settings.tries:
             return self._start_again(info, submission, error)
         self._report_failure(info, submission, error, code)
         return False
@@ -187,7 +189,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # Snakemake's interface h
         error: BaseException | None,
         code: int | None,
     ) -> None:
-        why = f"lost {submission.tries} times: {error}" if error else f"exit code {code}"
+        why = f"{error} (started {submission.tries} times)" if error else f"exit code {code}"
         log = Path(submission.command.folder, submission.command.log)
         logs = [str(log)] if log.is_file() else []
         self.report_job_error(info, msg=f"{why}. ", aux_logs=logs)
