@@ -12,7 +12,7 @@ KERNEL_SOURCES := CMakeLists.txt $(shell find kernels -type f)
 SNAKEFILES := $(wildcard Snakefile rules/*.smk)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install kernels lint test slurm demo docs lock clean
+.PHONY: help install kernels lint test test-slow slurm demo docs lock clean
 help:  ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):[^#]*## */  make \1\t/' | expand -t 18
 
@@ -54,8 +54,11 @@ ifneq ($(SNAKEFILES),)
 	$(BIN)/snakemake --lint --configfile tests/workflow/lint.yaml
 endif
 
-test: lint  ## lint, then every test
+test: lint  ## lint, then every test but the slow proofs
 	$(BIN)/python -m pytest -n 2
+
+test-slow: install  ## the slow proofs: faults, preemption, whole trials on a Slurm cluster
+	CI=true $(BIN)/python -m pytest -n 0 -m slow
 
 slurm: install  ## as root: a Slurm cluster of pretend nodes, until Ctrl-C
 	$(BIN)/python -m tests.slurm
