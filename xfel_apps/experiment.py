@@ -16,6 +16,7 @@ from xfel_apps.errors import SettingsError
 from xfel_apps.index.settings import IndexSettings
 from xfel_apps.ingest.settings import IngestSettings
 from xfel_apps.integrate.settings import IntegrateSettings
+from xfel_apps.live.settings import LiveSettings
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.sources import expand
 from xfel_apps.spotfind.settings import SpotfindSettings
@@ -38,6 +39,7 @@ class Experiment(Section):
     datasets: dict[Name, list[Name]] = Field(default_factory=dict)
     """Dataset name -> runs that are merged together."""
     worker: WorkerSettings = WorkerSettings()
+    live: LiveSettings = LiveSettings()
     ingest: IngestSettings = IngestSettings()
     spotfind: SpotfindSettings = SpotfindSettings()
     index: IndexSettings = IndexSettings()
