@@ -1,17 +1,14 @@
 """Snakemake jobs through Parsl's blocks on the Slurm cluster."""
 
-import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.slurm.cluster import USER, Cluster
+from tests.slurm.jobs import start_snakemake
 
-REPO = Path(__file__).parents[2]
-PLUGIN = REPO / "snakemake-executor-plugin-parsl" / "src"
+PARSL = ("--executor", "parsl", "--parsl-config", "parsl_configs.slurm", "--jobs", "20")
 
 SNAKEFILE = """
 rule all:
@@ -42,33 +39,16 @@ for i in $(seq 600); do sleep 0.1; done
 """
 
 
-def can_run_python() -> bool:
-    """Return whether the cluster's user may run this Python and read the checkout."""
-    code = f"open({str(PLUGIN.parent / 'pyproject.toml')!r})"
-    # By a shell: setpriv itself may open what its user may not.
-    check = [*Cluster.become(), "sh", "-c", '"$@"', "sh", sys.executable, "-c", code]
-    return subprocess.run(check, capture_output=True, cwd="/").returncode == 0
-
-
 @pytest.fixture
 def start(slurm, request):
-    """Start Snakemake in the user's home, as the user if that one may run this Python."""
+    """Start Snakemake in a folder of its own, as the cluster's user."""
     folder = slurm.home / request.node.name
-    user = USER if can_run_python() else "root"
     slurm.run("mkdir", str(folder))
     started = []
 
     def snakemake(snakefile: str, *options: str) -> tuple[Path, subprocess.Popen[str]]:
         (folder / "Snakefile").write_text(snakefile)
-        command = "-m snakemake --executor parsl --parsl-config parsl_configs.slurm --jobs 20"
-        process = subprocess.Popen(
-            [*slurm.become(user), sys.executable, *command.split(), *options],
-            cwd=folder,
-            env={**slurm.environment, "PYTHONPATH": f"{PLUGIN}{os.pathsep}{REPO}"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        process = start_snakemake(slurm, folder, *PARSL, *options)
         started.append(process)
         return folder, process
 
