@@ -50,3 +50,13 @@ def dataset_reflections(wildcards):
 def dataset_key(wildcards):
     """Return the digest of what determines a dataset's version."""
     return KEYS[wildcards.dataset]
+
+
+def workers(wildcards, threads):
+    """Return the ranks of an app all of whose ranks work."""
+    return threads
+
+
+def workers_and_one(wildcards, threads):
+    """Return the ranks of an app whose rank 0 sleeps and only hands out work."""
+    return threads + 1

@@ -14,12 +14,13 @@ rule index:
         mem_mb=2000,
         runtime=60,
         mpi="mpiexec",
+        tasks=workers_and_one,
     params:
         settings=EXPERIMENT.index.canonical(),
         worker=WORKER,
     message:
         "Indexing run {wildcards.run}"
     shell:
-        "{resources.mpi} -n $(({threads} + 1)) python -m mpi4py -m xfel_apps.index"
+        "{resources.mpi} -n {resources.tasks} python -m mpi4py -m xfel_apps.index"
         " --events {input.events} --spots {input.spots} --crystals {output}"
         " --settings {params.settings:q} --worker {params.worker:q} > {log} 2>&1"

@@ -15,12 +15,13 @@ rule integrate:
         mem_mb=2000,
         runtime=60,
         mpi="mpiexec",
+        tasks=workers_and_one,
     params:
         settings=EXPERIMENT.integrate.canonical(),
         worker=WORKER,
     message:
         "Integrating run {wildcards.run}"
     shell:
-        "{resources.mpi} -n $(({threads} + 1)) python -m mpi4py -m xfel_apps.integrate"
+        "{resources.mpi} -n {resources.tasks} python -m mpi4py -m xfel_apps.integrate"
         " --events {input.events} --spots {input.spots} --crystals {input.crystals} --reflections {output}"
         " --settings {params.settings:q} --worker {params.worker:q} > {log} 2>&1"

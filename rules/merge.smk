@@ -14,12 +14,13 @@ rule merge:
         mem_mb=4000,
         runtime=60,
         mpi="mpiexec",
+        tasks=workers,
     params:
         settings=EXPERIMENT.merge.canonical(),
         key=dataset_key,
     message:
         "Merging dataset {wildcards.dataset} {wildcards.version}"
     shell:
-        "{resources.mpi} -n {threads} python -m mpi4py -m xfel_apps.merge"
+        "{resources.mpi} -n {resources.tasks} python -m mpi4py -m xfel_apps.merge"
         " --reflections {input} --merged {output.manifest} --key {params.key}"
         " --settings {params.settings:q} > {log} 2>&1"

@@ -5,6 +5,7 @@ do not hold up others, and what comes out does not depend on who did what.
 """
 
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,8 @@ Array = NDArray[Any]
 
 ASK, GIVE = 1, 2
 POLL_S = 5e-4
+JOB_ENDS = ("SLURM_JOB_END_TIME", "PARSL_BLOCK_END")
+"""Environment variables that say when the batch job's walltime is over [s since 1970]."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -39,18 +42,40 @@ def serial() -> Comm:
 
 @dataclass
 class StopRequest:
-    """Set by SIGINT, SIGTERM or SIGUSR1: finish the shot, flush and end."""
+    """Wanted after SIGINT, SIGTERM or SIGUSR1, and in time: finish the shot, flush and end."""
 
-    wanted: bool = False
+    latest_s: float = math.inf
+    """When to stop without a signal [s since 1970]."""
+    signalled: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether to stop now."""
+        return self.signalled or time.time() >= self.latest_s
+
+
+def end_of_job() -> float:
+    """Return when the batch job's walltime is over [s since 1970]; never, if that is not known."""
+    ends = [math.inf]
+    for name in JOB_ENDS:
+        text = os.environ.get(name, "inf")
+        try:
+            ends.append(float(text))
+        except ValueError:
+            raise XfelError(f"{name}={text}: not a time in seconds since 1970") from None
+    return min(ends)
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
-    """Turn stop signals into a request that the loop looks at between shots."""
-    request = StopRequest()
+def stop_on_signal(latest_s: float = math.inf) -> Iterator[StopRequest]:
+    """Turn stop signals into a request that the loop looks at between shots.
+
+    Without a signal it is wanted from the time `latest_s` on [s since 1970].
+    """
+    request = StopRequest(latest_s)
 
     def note(_signum: int, _frame: FrameType | None) -> None:
-        request.wanted = True
+        request.signalled = True
 
     before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
     try:

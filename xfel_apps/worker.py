@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import Field
+
 from xfel_apps import mpi
 from xfel_apps.config import Section, digest
 from xfel_apps.containers.manifest import Manifest, count
@@ -24,6 +26,8 @@ class WorkerSettings(Section):
     """Seconds between flushes: what a killed rank can lose."""
     shot_limit_s: float = 60.0
     """A shot that takes longer is given up as failed [s]; 0: no limit."""
+    stop_before_s: float = Field(default=60.0, ge=0)
+    """How long before a batch job's walltime is over the ranks flush and stop [s]."""
 
 
 class Processor(Protocol):
@@ -98,14 +102,18 @@ def run_stage(
 
     Raises
     ------
-    StoppedError : a stop signal came; what was done is kept, run the same again to go on
+    StoppedError : a stop signal came, or the batch job's end; what was done is kept, run the
+        same again to go on
     """
     todo: list[int] = mpi.agree(comm, lambda: _left_to_do(job))
-    with mpi.stop_on_signal() as stop:
+    latest_s = mpi.end_of_job() - job.worker.stop_before_s
+    with mpi.stop_on_signal(latest_s) as stop:
         complete = _work(comm, job, make, todo, stop)
     if not complete:
+        is_late = time.time() >= latest_s
+        why = "as the batch job's time is almost over" if is_late else "by a signal"
         raise StoppedError(
-            f"{job.product.stage} of run {job.run} was stopped; run the same command to go on"
+            f"{job.product.stage} of run {job.run} was stopped {why}; run the same command to go on"
         )
     manifest: Manifest = mpi.agree(comm, lambda: _account(job, finish))
     return manifest

@@ -16,6 +16,7 @@ from xfel_apps.containers.manifest import Manifest, open_product
 from xfel_apps.containers.reader import ProductReader
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.mpi import serial
+from xfel_apps.worker import WorkerSettings
 
 TOY = Path(__file__).with_name("toy_stage.py")
 N_EVENTS = 200
@@ -136,6 +137,17 @@ def test_signal_finishes_the_shot_and_says_again(tmp_path, ranks, undisturbed):
     assert launcher.wait(timeout=60) == 75
     assert not (tmp_path / "spots.json").exists()
     run_again(tmp_path, ranks)
+    assert_same(result(tmp_path), undisturbed)
+
+
+@pytest.mark.parametrize("name", ["SLURM_JOB_END_TIME", "PARSL_BLOCK_END"])
+def test_stops_by_itself_before_the_batch_job_ends(tmp_path, name, undisturbed, monkeypatch):
+    with monkeypatch.context() as job:
+        job.setenv(name, str(time.time() + WorkerSettings().stop_before_s + 1))
+        assert toy_stage.main([str(tmp_path), str(N_EVENTS), "0.02"], serial()) == 75
+    done = ProductReader(list((tmp_path / "spots").glob("rank-*.h5")), SPOTS).events
+    assert 0 < len(done) < N_EVENTS
+    run_here(tmp_path)
     assert_same(result(tmp_path), undisturbed)
 
 
