@@ -156,45 +156,71 @@ def _nothing(_event: int) -> str:
     raise AssertionError("rank without a processor was given work")
 
 
-class _Rank:
-    """One worker: processes shots, writes them, flushes in time."""
+class StageWorker:
+    """One stage on one rank: processes shots and writes them, timed and guarded.
 
-    def __init__(self, job: StageRun, processor: Processor, rank: int) -> None:
-        self._job = job
+    Parameters
+    ----------
+    processor : does the work
+    writer : of the stage's product
+    limit_s : a shot that takes longer has failed [s]; 0: no limit
+    """
+
+    def __init__(self, processor: Processor, writer: ContainerWriter, limit_s: float) -> None:
         self._processor = processor
-        self._writer = ContainerWriter(job.folder, rank, job.product, job.digest)
-        self._flushed_s = time.monotonic()
+        self._writer = writer
+        self._limit_s = limit_s
 
-    def do(self, event: int) -> str:
-        """Process one event and return its outcome's name."""
+    def do(self, event: int) -> ShotResult:
+        """Process one event, write what came out and return it."""
         start_s, cpu_s = time.time(), time.process_time()
         result = self._guarded(event)
         self._writer.append(event, result, start_s, time.process_time() - cpu_s)
-        if time.monotonic() - self._flushed_s > self._job.worker.flush_s:
-            self._flush()
-        return str(result.outcome)
+        return result
 
     def _guarded(self, event: int) -> ShotResult:
         """Process one event; whatever goes wrong with it is its own failure, not the run's."""
         try:
-            with mpi.time_limit(self._job.worker.shot_limit_s):
+            with mpi.time_limit(self._limit_s):
                 return self._processor.process(event)
         except ShotTimeoutError as err:
-            return ShotResult(Outcome.FAILED, f"{self._job.product.stage}: {err}")
+            return ShotResult(Outcome.FAILED, f"{self._writer.product.stage}: {err}")
         except XfelError as err:
             return ShotResult(Outcome.FAILED, str(err))
         except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as err:
             return ShotResult(Outcome.FAILED, f"{type(err).__name__}: {err}")
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Make durable what was written."""
         self._processor.before_flush()
         self._writer.flush()
-        self._flushed_s = time.monotonic()
 
     def close(self) -> None:
         """Flush and close the container."""
-        self._flush()
+        self._processor.before_flush()
         self._writer.close()
+
+
+class _Rank:
+    """One worker of a stage: flushes in time."""
+
+    def __init__(self, job: StageRun, processor: Processor, rank: int) -> None:
+        writer = ContainerWriter(job.folder, rank, job.product, job.digest)
+        self._stage = StageWorker(processor, writer, job.worker.shot_limit_s)
+        self._flush_s = job.worker.flush_s
+        self._flushed_s = time.monotonic()
+
+    def do(self, event: int) -> str:
+        """Process one event and return its outcome's name."""
+        result = self._stage.do(event)
+        if time.monotonic() - self._flushed_s > self._flush_s:
+            self._stage.flush()
+            self._flushed_s = time.monotonic()
+        return str(result.outcome)
+
+    def close(self) -> None:
+        """Flush and close the container."""
+        self._stage.close()
 
 
 def _account(job: StageRun, finish: Finish) -> Manifest:

@@ -19,7 +19,9 @@ from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.powder import Powder, read_powder
 from xfel_apps.containers.spots import SPOTS, good_spots
 from xfel_apps.errors import ShotError
+from xfel_apps.sources import FrameCache
 from xfel_apps.spotfind.__main__ import main
+from xfel_apps.spotfind.powder import RankPowder
 from xfel_apps.spotfind.processor import SpotFinder
 from xfel_apps.spotfind.settings import SpotfindSettings
 
@@ -143,8 +145,10 @@ def test_other_settings_begin_anew(events, undisturbed, tmp_path) -> None:
 
 
 def test_wrong_shape_is_a_failed_shot(events, tmp_path) -> None:
-    finder = SpotFinder(Events.read(events), SpotfindSettings(), tmp_path, 0, "d")
-    finder._frames.pixels = lambda *_: np.zeros((SHAPE[0], SHAPE[1] + 1), np.int32)
+    frames = FrameCache()
+    frames.pixels = lambda *_: np.zeros((SHAPE[0], SHAPE[1] + 1), np.int32)
+    powder = RankPowder(tmp_path, 0, "d", ())
+    finder = SpotFinder(Events.read(events), frames, SpotfindSettings(), powder)
     with pytest.raises(ShotError, match="frame of 120 x 141 pixels, the detector has 120 x 140"):
         finder.process(0)
 

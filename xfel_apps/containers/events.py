@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,22 @@ class Scalars(Rows):
 
 
 EVENTS = Product("events", "ingest", 1, EventShots, {"scalars": Scalars})
+
+
+class ShotIndex(Protocol):
+    """What the stages' processors ask about a shot."""
+
+    def location(self, event: int) -> tuple[Path, int]:
+        """Return the raw file and the frame in it."""
+
+    def shot_id(self, event: int) -> str:
+        """Return the stable identity of a shot: run:file:frame."""
+
+    def detector(self, event: int) -> Detector:
+        """Return the detector of a shot (the same object for shots that share it)."""
+
+    def beam(self, event: int) -> Beam:
+        """Return the beam of a shot, with its own wavelength."""
 
 
 @dataclass(frozen=True)

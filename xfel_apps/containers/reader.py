@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.product import Product
-from xfel_apps.containers.rows import Rows
+from xfel_apps.containers.rows import R, Rows
 from xfel_apps.containers.writer import CACHE_BYTES, FORMAT
 from xfel_apps.errors import ContainerError
-
-R = TypeVar("R", bound=Rows)
 
 
 def open_part(path: Path) -> h5py.File:

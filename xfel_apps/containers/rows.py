@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,3 +76,13 @@ class Rows:
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return column name -> array."""
         return {name: getattr(self, name) for name in self.schema()}
+
+
+R = TypeVar("R", bound=Rows)
+
+
+class RowSource(Protocol):
+    """Where the rows of a shot come from: containers on disk, or what a stage has just found."""
+
+    def rows(self, table: str, event: int, kind: type[R]) -> R:
+        """Return the rows of one event in `table` as `kind`; none if the event is not here."""

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.containers.product import Product, Shots
-from xfel_apps.containers.reader import ProductReader
-from xfel_apps.containers.rows import Rows, column
+from xfel_apps.containers.rows import Rows, RowSource, column
 
 F4 = NDArray[np.float32]
 
@@ -65,17 +64,17 @@ class Spots(Rows):
 SPOTS = Product("spots", "spotfind", 1, SpotShots, {"spots": Spots})
 
 
-def good_spots(reader: ProductReader, event: int, hot_pixels: Sequence[Sequence[int]]) -> Spots:
+def good_spots(source: RowSource, event: int, hot_pixels: Sequence[Sequence[int]]) -> Spots:
     """Return the spots of one shot that are fit for indexing, in the order they were found.
 
     Parameters
     ----------
-    reader : of the spots
+    source : of the spots
     event : number of the shot
     hot_pixels : (panel, slow, fast) of pixels that light up whatever is shot at, as the manifest's
         `extra["hot_pixels"]` lists them; spots with their highest pixel there are dropped
     """
-    spots = reader.rows("spots", event, Spots)
+    spots = source.rows("spots", event, Spots)
     return spots.take(is_good(spots, hot_pixels))
 
 

@@ -1,5 +1,6 @@
 """What index does with one shot: spots to rows of crystals."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,10 +9,10 @@ from numpy.typing import NDArray
 
 from xfel_apps.containers.cells import Cells
 from xfel_apps.containers.crystals import Crystals, IndexedSpots
-from xfel_apps.containers.events import Events
+from xfel_apps.containers.events import ShotIndex
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.product import ShotResult
-from xfel_apps.containers.reader import ProductReader
+from xfel_apps.containers.rows import RowSource
 from xfel_apps.containers.spots import Spots, good_spots
 from xfel_apps.geometry import Beam, Detector
 from xfel_apps.geometry.stills import metric_cell, ray_on_sphere
@@ -33,17 +34,17 @@ class FoundSpots:
     Attributes
     ----------
     events : of the run
-    reader : of its spots
+    source : of its spots
     hot_pixels : (panel, slow, fast) whose spots are left out
     """
 
-    events: Events
-    reader: ProductReader
+    events: ShotIndex
+    source: RowSource
     hot_pixels: Sequence[Sequence[int]]
 
     def shot(self, event: int) -> Spots:
         """Return the good spots of one shot."""
-        return good_spots(self.reader, event, self.hot_pixels)
+        return good_spots(self.source, event, self.hot_pixels)
 
 
 class Indexer:
@@ -71,7 +72,8 @@ class Indexer:
             return ShotResult(Outcome.HIT_NOT_INDEXED, NO_CELL, columns)
         events = self._spots.events
         geometry = events.detector(event), events.beam(event)
-        return index_shot(found, *geometry, self._target, self._settings, event)
+        seed = zlib.crc32(events.shot_id(event).encode())
+        return index_shot(found, *geometry, self._target, self._settings, seed)
 
     def before_flush(self) -> None:
         """Keep nothing beside the containers."""
@@ -125,7 +127,7 @@ def index_shot(
     detector, beam : of the shot
     target : lattice looked for
     settings : limits
-    seed : of random subsets; the number of the event
+    seed : of random subsets; of the shot, however its run is numbered
     """
     tried = chosen_spots(found, settings)
     spots = shot_spots(found.take(tried), detector, beam)

@@ -26,12 +26,14 @@ class IndexInput:
 
     Attributes
     ----------
-    spots : of the run's shots
+    events : of the run
+    reader : of its spots
     manifest : of the spots
     outcomes : of every event after spotfind
     """
 
-    spots: FoundSpots
+    events: Events
+    reader: ProductReader
     manifest: Manifest
     outcomes: dict[int, Outcome]
 
@@ -45,8 +47,13 @@ class IndexInput:
             outcomes[int(event)] = Outcome(outcome)  # type: ignore[call-overload]  # pandas types its index as Hashable
         for event, outcome in manifest.extra.get("decided", {}).items():
             outcomes[int(event)] = Outcome(outcome)
-        found = FoundSpots(events, reader, list(manifest.extra.get("hot_pixels", [])))
-        return cls(found, manifest, outcomes)
+        return cls(events, reader, manifest, outcomes)
+
+    @property
+    def spots(self) -> FoundSpots:
+        """Good spots of the run's shots."""
+        hot_pixels = self.manifest.extra.get("hot_pixels", [])
+        return FoundSpots(self.events, self.reader, hot_pixels)
 
     @property
     def hits(self) -> list[int]:
@@ -55,7 +62,7 @@ class IndexInput:
 
     def best_hits(self, n: int) -> list[int]:
         """Return the n hits with most spots, in order; of equal ones the first."""
-        n_spots = self.spots.reader.shots()["n_spots"]
+        n_spots = self.reader.shots()["n_spots"]
         ranked = sorted(self.hits, key=lambda event: (-int(n_spots[event]), event))
         return sorted(ranked[:n])
 
@@ -68,7 +75,7 @@ class IndexInput:
         worker: WorkerSettings,
     ) -> StageRun:
         """Return the work of making a product from some of the hits."""
-        events = self.spots.events.manifest
+        events = self.events.manifest
         inputs = {EVENTS.name: events, SPOTS.name: self.manifest}
         return StageRun(
             product, manifest, events.run, settings, inputs, self.outcomes, todo, worker

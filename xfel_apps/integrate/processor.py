@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.containers.crystals import Crystals, IndexedSpots
-from xfel_apps.containers.events import Events
+from xfel_apps.containers.events import ShotIndex
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.product import ShotResult
-from xfel_apps.containers.reader import ProductReader
+from xfel_apps.containers.rows import RowSource
 from xfel_apps.containers.spots import Spots, good_spots
 from xfel_apps.errors import ShotError
 from xfel_apps.geometry import Detector
@@ -38,14 +38,14 @@ class RunInput:
     Attributes
     ----------
     events : of the run
-    spots, crystals : readers of its spots and lattices
+    spots, crystals : where its spots and lattices come from
     hot_pixels : (panel, slow, fast) of pixels that are masked
     gain_adu : median gain of the run's panels [ADU a photon]
     """
 
-    events: Events
-    spots: ProductReader
-    crystals: ProductReader
+    events: ShotIndex
+    spots: RowSource
+    crystals: RowSource
     hot_pixels: Sequence[Sequence[int]]
     gain_adu: float
 
@@ -56,13 +56,14 @@ class Integrator:
     Parameters
     ----------
     run : what is read
+    frames : of the run
     settings : how to integrate
     """
 
-    def __init__(self, run: RunInput, settings: IntegrateSettings) -> None:
+    def __init__(self, run: RunInput, frames: FrameCache, settings: IntegrateSettings) -> None:
         self._run = run
         self._settings = settings
-        self._frames = FrameCache(run.events.geometry_file, run.events.mask_file)
+        self._frames = frames
         self._last_mask: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
 
     def process(self, event: int) -> ShotResult:

@@ -11,6 +11,7 @@ from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.integrate.processor import Integrator, RunInput
 from xfel_apps.integrate.settings import IntegrateSettings
+from xfel_apps.sources import FrameCache
 from xfel_apps.worker import StageRun, WorkerSettings, run_stage
 
 
@@ -53,8 +54,12 @@ def integrate_run(
     data = RunInput(
         events, spots, crystals, found.get("hot_pixels", []), found.get("gain_adu") or 1.0
     )
+
+    def make() -> Integrator:
+        return Integrator(data, FrameCache(events.geometry_file, events.mask_file), settings)
+
     try:
-        return run_stage(comm, job, lambda: Integrator(data, settings))
+        return run_stage(comm, job, make)
     finally:
         spots.close()
         crystals.close()

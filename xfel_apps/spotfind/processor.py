@@ -2,17 +2,14 @@
 
 from pathlib import Path
 
-from xfel_apps.compute.powder import powder_add
-from xfel_apps.containers import powder as powders
-from xfel_apps.containers.events import Events
+from xfel_apps.containers.events import ShotIndex
 from xfel_apps.containers.outcome import Outcome
-from xfel_apps.containers.powder import PowderSum
 from xfel_apps.containers.product import ShotResult
 from xfel_apps.containers.spots import is_good
-from xfel_apps.containers.writer import part_path
 from xfel_apps.sources import FrameCache
 from xfel_apps.spotfind.find import Found, find_on_frame, outermost_d_ang
 from xfel_apps.spotfind.frame import as_native
+from xfel_apps.spotfind.powder import RankPowder
 from xfel_apps.spotfind.settings import SpotfindSettings
 from xfel_apps.spotfind.setup import Setup
 
@@ -23,24 +20,23 @@ class SpotFinder:
     Parameters
     ----------
     events : of the run
+    frames : of the run
     settings : what is a spot, and how many make a hit
-    folder : where this rank's powder file goes
-    rank : number of this rank
-    digest : of the product
+    powder : of this rank
     """
 
     def __init__(
-        self, events: Events, settings: SpotfindSettings, folder: Path, rank: int, digest: str
+        self,
+        events: ShotIndex,
+        frames: FrameCache,
+        settings: SpotfindSettings,
+        powder: RankPowder,
     ) -> None:
         self._events = events
+        self._frames = frames
         self._settings = settings
-        self._frames = FrameCache(events.geometry_file, events.mask_file)
+        self._powder = powder
         self._setup: Setup | None = None
-        self._digest = digest
-        self._in_powder = powders.events_in(folder, digest)
-        self._powder_path = part_path(folder, rank, powders.PREFIX)
-        self._powder: dict[powders.Key, PowderSum] = {}
-        self._powder_is_new = False
 
     def process(self, event: int) -> ShotResult:
         """Return the spots of one shot, a hit or a miss."""
@@ -49,13 +45,8 @@ class SpotFinder:
         setup = self._setup_of(event, path, number)
         found = find_on_frame(frame, setup, self._events.beam(event))
         result = self._judge(found)
-        if event not in self._in_powder:
-            key = result.outcome == Outcome.HIT_NOT_INDEXED, setup.detector.slab_shape
-            powder = self._powder.setdefault(key, PowderSum.empty(key[1]))
-            powder_add(frame, setup.mask_bytes, found.panels, powder.total, powder.highest)
-            powder.events.append(event)
-            self._in_powder.add(event)
-            self._powder_is_new = True
+        is_hit = result.outcome == Outcome.HIT_NOT_INDEXED
+        self._powder.add(event, frame, setup.mask_bytes, found.panels, is_hit=is_hit)
         return result
 
     def _setup_of(self, event: int, path: Path, number: int) -> Setup:
@@ -85,6 +76,4 @@ class SpotFinder:
 
     def before_flush(self) -> None:
         """Make the powder durable, before the rows of the shots in it are."""
-        if self._powder_is_new:
-            powders.write_part(self._powder_path, self._powder, self._digest)
-            self._powder_is_new = False
+        self._powder.flush()

@@ -12,7 +12,9 @@ from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.reader import ProductReader
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.errors import ContainerError
+from xfel_apps.sources import FrameCache
 from xfel_apps.spotfind.hot import decide_hot
+from xfel_apps.spotfind.powder import RankPowder
 from xfel_apps.spotfind.processor import SpotFinder
 from xfel_apps.spotfind.settings import SpotfindSettings
 from xfel_apps.worker import StageRun, WorkerSettings, run_stage
@@ -50,7 +52,10 @@ def spotfind_run(
     mpi.agree(comm, lambda: _clear(job))
 
     def make() -> SpotFinder:
-        return SpotFinder(events, settings, job.folder, comm.rank, job.digest)
+        known = powders.events_in(job.folder, job.digest)
+        powder = RankPowder(job.folder, comm.rank, job.digest, known)
+        frames = FrameCache(events.geometry_file, events.mask_file)
+        return SpotFinder(events, frames, settings, powder)
 
     def finish(reader: ProductReader) -> tuple[Mapping[str, Any], Mapping[int, Outcome]]:
         extra, decided = decide_hot(reader, settings)

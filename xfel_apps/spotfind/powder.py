@@ -1,0 +1,68 @@
+"""The powder sums that one rank adds up: each shot once, durable before the shot's rows are."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfel_apps.compute.panels import Panels
+from xfel_apps.compute.powder import powder_add
+from xfel_apps.containers import powder as powders
+from xfel_apps.containers.powder import PowderSum
+from xfel_apps.containers.writer import part_path
+
+Bytes = NDArray[np.uint8]
+
+
+class RankPowder:
+    """Sums of hits and of misses on one rank, and the file they are kept in.
+
+    Parameters
+    ----------
+    folder : where the file goes
+    rank : number of this rank
+    digest : of the product
+    known : events that are in a powder file already
+    """
+
+    def __init__(self, folder: Path, rank: int, digest: str, known: Iterable[int]) -> None:
+        self._path = part_path(folder, rank, powders.PREFIX)
+        self._digest = digest
+        self._known = set(known)
+        self._sums: dict[powders.Key, PowderSum] = {}
+        self._is_new = False
+
+    def leave_out(self, events: Iterable[int]) -> None:
+        """Note events that are in another powder file."""
+        self._known.update(events)
+
+    def add(
+        self, event: int, frame: NDArray[Any], mask: Bytes, panels: Panels, *, is_hit: bool
+    ) -> None:
+        """Add a frame (slow, fast) [ADU] unless its event is in a powder already.
+
+        Parameters
+        ----------
+        event : its number
+        frame, mask : (slow, fast) the frame, and 1 for each usable pixel
+        panels : with the trusted range of values
+        is_hit : whether it goes to the hits or to the misses
+        """
+        if event in self._known:
+            return
+        key = is_hit, (int(frame.shape[0]), int(frame.shape[1]))
+        if key not in self._sums:
+            self._sums[key] = PowderSum.empty(key[1])
+        powder = self._sums[key]
+        powder_add(frame, mask, panels, powder.total, powder.highest)
+        powder.events.append(event)
+        self._known.add(event)
+        self._is_new = True
+
+    def flush(self) -> None:
+        """Make the sums durable."""
+        if self._is_new:
+            powders.write_part(self._path, self._sums, self._digest)
+            self._is_new = False
