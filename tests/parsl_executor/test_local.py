@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from parsl.providers import SlurmProvider
 from parsl.providers.errors import SubmitException
 from snakemake_executor_plugin_parsl.command import BLOCK_END, TOO_LATE, Command, run_command
 from snakemake_executor_plugin_parsl.configs import load_config
+from snakemake_executor_plugin_parsl.jobs import mpi_resources
 from snakemake_executor_plugin_parsl.settings import ExecutorSettings
 from snakemake_interface_common.exceptions import WorkflowError
 
@@ -170,3 +172,16 @@ def test_blocks_are_asked_for_only_so_often(monkeypatch):
 def test_an_unknown_pool_is_one_line_that_names_the_known_ones(options, message):
     with pytest.raises(WorkflowError, match=message):
         load_config(ExecutorSettings(config="slurm", **options), REPO)
+
+
+class Resources(dict):
+    __getattr__ = dict.__getitem__
+
+
+def test_options_and_memory_of_an_mpi_job_reach_its_launcher():
+    resources = Resources(mpi="srun --mpi=pmi2", nodes=2, tasks=7, mem_mb=2001, cpus_per_task=3)
+    whole = mpi_resources(SimpleNamespace(resources=resources))
+    assert whole["launcher_options"] == "--mpi=pmi2 --cpus-per-task=3 --mem=1001"
+    assert (whole["num_nodes"], whole["num_ranks"], whole["ranks_per_node"]) == (2, 7, 4)
+    per_cpu = mpi_resources(SimpleNamespace(resources=Resources(resources, mem_mb_per_cpu=100)))
+    assert per_cpu["launcher_options"] == "--mpi=pmi2 --cpus-per-task=3 --mem=1200"

@@ -94,16 +94,20 @@ def mpi_resources(job: Any) -> dict[str, Any]:
     """Return Parsl's resource specification of an MPI job."""
     nodes = int(job.resources.get("nodes", 1))
     tasks = int(job.resources.get("tasks", 1))
-    options = []
-    if cpus := job.resources.get("cpus_per_task"):
+    ranks_per_node = math.ceil(tasks / nodes)
+    cpus = job.resources.get("cpus_per_task")
+    options = str(job.resources.mpi).split()[1:]  # what follows the launcher's name
+    if cpus:
         options.append(f"--cpus-per-task={cpus}")
     if gpus := job.resources.get("gpus"):
         options.append(f"--gpus={gpus}")
-    if memory := job.resources.get("mem_mb"):
+    if per_cpu := job.resources.get("mem_mb_per_cpu"):
+        options.append(f"--mem={int(per_cpu) * ranks_per_node * int(cpus or 1)}")
+    elif memory := job.resources.get("mem_mb"):
         options.append(f"--mem={math.ceil(int(memory) / nodes)}")
     return {
         "num_nodes": nodes,
         "num_ranks": tasks,
-        "ranks_per_node": math.ceil(tasks / nodes),
+        "ranks_per_node": ranks_per_node,
         "launcher_options": " ".join(options),
     }
