@@ -46,7 +46,7 @@ def ingest(run: str, paths: Sequence[str], settings: IngestSettings, manifest: P
     shots = _collect(run, files, settings, setups)
     _check_shots(run, shots, setups, settings)
     kept = _kept(shots, settings.filter)
-    job = _digest(files, settings)
+    job = events_digest(files, settings)
     folder = manifest.with_suffix("")
     outcomes = _write(folder, shots, kept, (job, settings.filter, start_s))
     written = Manifest(
@@ -130,7 +130,7 @@ def _kept(shots: Sequence[Shot], expression: str) -> NDArray[np.bool_]:
     return keep(expression, table)
 
 
-def _digest(files: Sequence[Path], settings: IngestSettings) -> str:
+def events_digest(files: Sequence[Path], settings: IngestSettings) -> str:
     """Return the digest of the settings and of every file: path, size and time of change."""
     parts = []
     for path in [*files, settings.geometry, settings.mask]:

@@ -32,6 +32,15 @@ def entry_name(chunk: Chunk, priority: int, complete_s: float) -> str:
     return f"{priority}-{age:012.1f}-{trial}-{chunk.run}-{chunk.first:07d}.json"
 
 
+def chunk_key(name: str) -> str:
+    """Return the part of an entry's name that tells which chunk it is.
+
+    >>> chunk_key("0-008300000000.0-000-r0014-0000200.json")
+    '000-r0014-0000200'
+    """
+    return name.split("-", 2)[2].removesuffix(".json")
+
+
 @dataclass(frozen=True)
 class Claim:
     """A chunk that a crew has taken."""

@@ -1,6 +1,8 @@
 """Finding and calling the function that makes Parsl's configuration."""
 
 import inspect
+import os
+import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -68,3 +70,31 @@ def chosen(settings: ExecutorSettings, make_config: Any) -> dict[str, Any]:
             f"{', '.join(taken) or 'nothing'}"
         )
     return given
+
+
+def own_executors(config: Config) -> list[Any]:
+    """Return a configuration's executors, ready to be started by a program with a terminal.
+
+    Their interfaces say less than they have, hence Any.
+    """
+    _put_on_path("interchange.py")
+    executors: list[Any] = [x for x in config.executors if x.label != "_parsl_internal"]
+    for executor in executors:
+        executor.interchange_launch_cmd = _apart(executor.interchange_launch_cmd)
+    return executors
+
+
+def _put_on_path(program: str) -> None:
+    """Let Parsl and its blocks find programs of this environment, if it is not activated."""
+    if shutil.which(program) is None:
+        folder = Path(sys.executable).parent
+        os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+
+
+def _apart(command: list[str]) -> list[str]:
+    """Return a command line for Parsl's interchange that keeps it apart from the terminal.
+
+    Ctrl-C is for the program that uses Parsl, which then ends the blocks in order. If that one is
+    killed, so is the interchange, and the blocks end by themselves when they miss it.
+    """
+    return ["setpriv", "--pdeathsig", "TERM", "setsid", *command]

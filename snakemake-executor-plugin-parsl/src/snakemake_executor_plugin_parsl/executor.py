@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import sys
 import time
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future
@@ -23,7 +20,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import CommonSettings
 
 from snakemake_executor_plugin_parsl.command import TOO_LATE, Command, run_command
-from snakemake_executor_plugin_parsl.configs import load_config
+from snakemake_executor_plugin_parsl.configs import load_config, own_executors
 from snakemake_executor_plugin_parsl.jobs import (
     is_plain,
     mpi_resources,
@@ -69,13 +66,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # Snakemake's interface h
         self.settings: ExecutorSettings = self.workflow.executor_settings
         folder = Path(str(self.workflow.main_snakefile)).resolve().parent
         config = load_config(self.settings, folder)
-        # Any: Parsl's interfaces of executors and providers say less than these have.
-        executors: list[Any] = [x for x in config.executors if x.label != "_parsl_internal"]
+        executors = own_executors(config)
         self.mpi: list[Any] = [x for x in executors if isinstance(x, MPIExecutor)]
         self.small: list[Any] = [x for x in executors if not isinstance(x, MPIExecutor)]
-        _put_on_path("interchange.py")
-        for executor in executors:
-            executor.interchange_launch_cmd = _apart(executor.interchange_launch_cmd)
         self.parsl = DataFlowKernel(config)
 
     def run_job(self, job: Any) -> None:
@@ -207,19 +200,3 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # Snakemake's interface h
         if not self.parsl.cleanup_called:
             with contextlib.suppress(Exception):
                 self.parsl.cleanup()
-
-
-def _put_on_path(program: str) -> None:
-    """Let Parsl and its blocks find programs of this environment, if it is not activated."""
-    if shutil.which(program) is None:
-        folder = Path(sys.executable).parent
-        os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-
-
-def _apart(command: list[str]) -> list[str]:
-    """Return a command line for Parsl's interchange that keeps it apart from the terminal.
-
-    Ctrl-C is for Snakemake, which then ends the blocks in order. If Snakemake is killed, so is the
-    interchange, and the blocks end by themselves when they miss it.
-    """
-    return ["setpriv", "--pdeathsig", "TERM", "setsid", *command]
