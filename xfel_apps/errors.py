@@ -20,6 +20,10 @@ class SourceError(XfelError):
     """A raw file or one frame of it cannot be read."""
 
 
+class NotYetError(SourceError):
+    """A raw file or one frame of it is not whole; while the run is written it may become so."""
+
+
 class ContainerError(XfelError):
     """A product cannot be read or written: missing, damaged or of another version."""
 

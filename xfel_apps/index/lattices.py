@@ -49,7 +49,7 @@ def index_spots(
     spots : all good spots of the shot
     target : lattice looked for
     settings : limits
-    seed : of the random subsets; the shot's number, so that results do not depend on ranks
+    seed : of the random subsets; the shot's own, so that results do not depend on ranks
     """
     left = np.arange(len(spots.s1))
     found: list[Refined] = []

@@ -68,7 +68,11 @@ class FrameCache:
         return mask & self._user_good
 
     def _checked(self, path: Path, frame: int) -> RawFile:
+        """Return the file that has the frame; opened anew if it had not when it was opened."""
         file = self.file(path)
+        if frame >= file.n_known:
+            self._files.pop(path).close()
+            file = self.file(path)
         if not 0 <= frame < file.n_frames:
             raise SourceError(f"{path}: no frame {frame}, it has {file.n_frames}")
         return file

@@ -43,6 +43,13 @@ def has_mini_header(path: Path) -> bool:
     return b"_array_data.header_convention" in read_bytes(path, 4096)
 
 
+def all_images_end(path: Path) -> bool:
+    """Return whether the file has images and each of them its closing line."""
+    content = read_bytes(path)
+    n_ends = content.count(BINARY_START + b"--")
+    return 0 < n_ends == content.count(BINARY_START) - n_ends
+
+
 STAMP = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[:Z]?(\d\d(?:\.\d+)?)?")
 
 

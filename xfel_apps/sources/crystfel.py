@@ -13,11 +13,15 @@ from xfel_apps.sources.convert import LENGTHS_MM, unit_factor, wavelength_conver
 from xfel_apps.sources.geom import Source
 from xfel_apps.sources.geom_detector import DataBlock, check_span, layout_of
 from xfel_apps.sources.geom_mask import GeomMasks, read_block
-from xfel_apps.sources.hdf5 import is_hdf5, missing_sources, open_hdf5, reading
-from xfel_apps.sources.scalars import read_scalars
+from xfel_apps.sources.hdf5 import open_hdf5, reading
+from xfel_apps.sources.hdf5_state import grows, is_hdf5, written_frames
+from xfel_apps.sources.scalars import PER_SHOT, read_scalars
+from xfel_apps.sources.virtual import missing_sources
 from xfel_apps.units import energy_from_wavelength
 
 SCALAR_GROUPS = ("/LCLS", "/cheetah/event_data", "/entry_1", "/entry_1/result_1", "/entry")
+QUANTITIES = ("photon_energy", "wavelength", "clen", "detector_shift_x", "detector_shift_y")
+"""What a geometry file may give by the path of a dataset."""
 N_DETECTORS = 16
 """Detectors kept for shots at different distances."""
 CLEN_STEP_M = 1e-6
@@ -56,12 +60,15 @@ class CrystfelFile:
             shapes = [self._shape(block) for block in self._layout.blocks]
         depths = [block.dims.index("%") for block in self._layout.blocks if "%" in block.dims]
         counts = {shape[depth] for shape, depth in zip(shapes, depths, strict=False)}
+        if self._file.swmr_mode and counts:
+            counts = {min([*counts, *self._rows_so_far()])}
         if len(counts) > 1:
             raise SourceError(f"{path}: datasets with different numbers of frames {sorted(counts)}")
         self.n_frames = counts.pop() if counts else len(self._events or [""])
         first = self._layout.blocks[0]
         self._dtype = self._file[self._name(first.data, 0)].dtype
         self._missing = missing_sources(self._file, path, [first.data])
+        self.n_known = min([self.n_frames, *(start for start, _, _ in self._missing)])
         groups = [self._file[name] for name in SCALAR_GROUPS if name in self._file]
         self._scalars = read_scalars(groups, self.n_frames)
         self._detectors: dict[tuple[float, ...], Detector] = {}
@@ -77,6 +84,20 @@ class CrystfelFile:
         pattern = re.compile(re.escape(prefix) + "(.*)" + re.escape(_tail(name)))
         matches = [pattern.fullmatch(key) for key in self._file[parent or "/"]]
         return sorted(match[1] for match in matches if match)
+
+    def _rows_so_far(self) -> list[int]:
+        """Return the lengths of what grows and is needed for each frame: data, masks, quantities.
+
+        Scalars that every run has count as well, others do not.
+        """
+        layout = self._layout
+        sources = [layout.geom.source(name) for name in QUANTITIES]
+        names = [source.path for source in sources if source is not None and source.value is None]
+        names += [block.data for block in layout.blocks]
+        names += [mask.data for panel in layout.panels for mask in panel.masks if not mask.file]
+        names += [f"{group}/{name}" for group in SCALAR_GROUPS for name in PER_SHOT]
+        items = [self._file[name] for name in names if name in self._file]
+        return [written_frames(item) for item in items if grows(item)]
 
     def _name(self, data: str, frame: int) -> str:
         return data.replace("%", self._events[frame]) if self._events else data
@@ -95,7 +116,8 @@ class CrystfelFile:
             return source.value
         with reading(self.path, source.path):
             item = self._file[self._name(source.path, frame)]
-            values = item[frame] if item.shape and len(item) == self.n_frames else item[()]
+            per_frame = item.shape and (grows(item) or len(item) == self.n_frames)
+            values = item[frame] if per_frame else item[()]
             return float(np.ravel(values)[0])
 
     def _metres(self, name: str, frame: int, path_unit: str) -> float:
@@ -106,6 +128,10 @@ class CrystfelFile:
         unit = source.unit or ("m" if source.value is not None else path_unit)
         factor = unit_factor(LENGTHS_MM, unit, f"{self._layout.geom.where}: {name}")
         return self._quantity(source, frame) * factor * 1e-3
+
+    def n_complete(self) -> int:
+        """Return how many frames, from the first on, can be read with all that belongs to them."""
+        return self.n_known
 
     def beam(self, frame: int) -> Beam:
         """Return the beam of one shot, from `photon_energy` or `wavelength`."""

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Protocol
 
-from xfel_apps.errors import GeometryError, SourceError
+from xfel_apps.errors import GeometryError, NotYetError, SourceError
 from xfel_apps.sources import crystfel, imgcif, minicbf, nxmx
-from xfel_apps.sources.hdf5 import is_hdf5
+from xfel_apps.sources.hdf5_state import is_hdf5
 from xfel_apps.sources.raw import RawFile
 
 
@@ -63,4 +63,4 @@ def check_readable(path: Path, what: str) -> None:
     if not path.is_file():
         raise SourceError(f"{path}: no such {what}")
     if path.stat().st_size == 0:
-        raise SourceError(f"{path}: {what} is empty (0 bytes)")
+        raise NotYetError(f"{path}: {what} is empty (0 bytes)")

@@ -13,24 +13,27 @@ import hdf5plugin  # noqa: F401 - registers bitshuffle, LZ4, Blosc and others
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.errors import SourceError
+from xfel_apps.errors import NotYetError, SourceError
+from xfel_apps.sources.hdf5_state import FileState, file_state, written_frames
+from xfel_apps.sources.virtual import missing_sources
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 N_LINKED_OPEN = 4
 
 
-def is_hdf5(path: Path) -> bool:
-    """Return whether the file begins as an HDF5 file does."""
-    with path.open("rb") as file:
-        return file.read(len(SIGNATURE)) == SIGNATURE
-
-
 def open_hdf5(path: Path) -> h5py.File:
-    """Return the HDF5 file, open for reading; disks that cannot lock are no hindrance."""
+    """Return the HDF5 file, open for reading, also one that another process appends to (SWMR).
+
+    Disks that cannot lock are no hindrance.
+    """
+    state = file_state(path)
+    options = {"libver": "latest", "swmr": True} if state is FileState.GROWING else {}
     try:
-        return h5py.File(path, "r", locking="best-effort")
+        return h5py.File(path, "r", locking="best-effort", **options)
+    except BlockingIOError as err:
+        raise NotYetError(f"{path}: another process is writing this file ({err})") from err
     except OSError as err:
-        raise SourceError(f"{path}: not a complete HDF5 file ({err})") from err
+        kind = NotYetError if state is FileState.UNFINISHED else SourceError
+        raise kind(f"{path}: not a complete HDF5 file ({err})") from err
 
 
 @contextmanager
@@ -51,6 +54,7 @@ class Block:
     start, count : first frame and number of frames
     path, name : file and dataset
     problem : why they cannot be read; empty if they can
+    grows : more may come, which moves what lies behind
     """
 
     start: int
@@ -58,6 +62,7 @@ class Block:
     path: Path
     name: str
     problem: str = ""
+    grows: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class _Dataset:
     shape: tuple[int, ...] = ()
     dtype: Any = None
     problem: str = ""
+    grows: bool = False
 
 
 class FrameStack:
@@ -83,6 +89,7 @@ class FrameStack:
     Attributes
     ----------
     n_frames : number of frames
+    n_known : as many as were whole on disk when the file was opened, one after the other
     frame_shape : (slow, fast), or (module, slow, fast)
     dtype : of the pixels
     """
@@ -104,6 +111,12 @@ class FrameStack:
         self.n_frames = self.blocks[-1].start + self.blocks[-1].count
         self._starts = np.array([block.start for block in self.blocks])
         self._missing = missing_sources(file, path, names) if len(names) == 1 else []
+        self.n_known = min([_n_certain(self.blocks), *(start for start, _, _ in self._missing)])
+
+    def limit(self, n_frames: int) -> None:
+        """Take no more than the first `n_frames` frames; the others lack something yet."""
+        self.n_frames = min(self.n_frames, n_frames)
+        self.n_known = min(self.n_known, n_frames)
 
     def block(self, frame: int) -> Block:
         """Return the block that holds a frame."""
@@ -174,7 +187,11 @@ def _describe(file: h5py.File, path: Path, name: str) -> _Dataset:
             problem=f"{path}: {name} has shape {shape}; expected (frames, slow, fast) or "
             "(frames, modules, slow, fast)",
         )
-    return _Dataset(path, name, shape if len(shape) > 2 else (1, *shape), dataset.dtype)
+    if len(shape) == 2:
+        return _Dataset(path, name, (1, *shape), dataset.dtype)
+    if not file.swmr_mode:
+        return _Dataset(path, name, shape, dataset.dtype)
+    return _Dataset(path, name, (written_frames(dataset), *shape[1:]), dataset.dtype, grows=True)
 
 
 def _blocks(
@@ -194,27 +211,18 @@ def _blocks(
                 f"expected {frame_shape}"
             )
         size = guess if count is None else count
-        blocks.append(Block(start, size, item.path, item.name, problem))
+        blocks.append(Block(start, size, item.path, item.name, problem, item.grows))
         start += size
     return blocks
 
 
-def missing_sources(
-    file: h5py.File, path: Path, names: Sequence[str]
-) -> list[tuple[int, int, str]]:
-    """Return (first frame, end, problem) of the missing files of a virtual dataset.
-
-    HDF5 itself would give the fill value for them and say nothing.
-    """
-    dataset = file.get(names[0])
-    if dataset is None or not dataset.is_virtual:
-        return []
-    missing = []
-    for source in dataset.virtual_sources():
-        target = path.parent / source.file_name
-        if source.file_name == "." or target.is_file() or Path(source.file_name).is_file():
-            continue
-        first, last = source.vspace.get_select_bounds()
-        problem = f"{target}: file of a virtual dataset is missing ({names[0]} of {path})"
-        missing.append((int(first[0]), int(last[0]) + 1, problem))
-    return missing
+def _n_certain(blocks: Sequence[Block]) -> int:
+    """Return how many frames can be read, up to where more may still come in between."""
+    n_frames = 0
+    for block in blocks:
+        if block.problem:
+            return n_frames
+        n_frames += block.count
+        if block.grows:
+            break
+    return n_frames

@@ -43,7 +43,7 @@ def open_file(path: Path, _geometry: Path | None) -> "ImgCifFile":
 class ImgCifFile:
     """One imgCIF file: one frame of one or more arrays."""
 
-    n_frames = 1
+    n_frames = n_known = 1
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,6 +58,10 @@ class ImgCifFile:
             if isinstance(err, SourceError):
                 raise
             raise SourceError(f"{path}: not a complete CBF file ({_plain(err)})") from err
+
+    def n_complete(self) -> int:
+        """Return 1 once every image has its end."""
+        return int(cbf.all_images_end(self.path))
 
     def _table(self, name: str) -> Table:
         """Return the rows of a category as dictionaries; none if it is absent."""

@@ -11,7 +11,7 @@ import numpy as np
 from fabio.compression import decByteOffset
 from numpy.typing import NDArray
 
-from xfel_apps.errors import GeometryError, SourceError
+from xfel_apps.errors import GeometryError, NotYetError, SourceError
 from xfel_apps.geometry import Beam, Detector, Panel
 from xfel_apps.sources import cbf
 from xfel_apps.sources.convert import LENGTHS_MM, unit_factor
@@ -42,13 +42,21 @@ def open_file(path: Path, _geometry: Path | None) -> "MiniCbfFile":
 class MiniCbfFile:
     """One miniCBF file: one frame."""
 
-    n_frames = 1
+    n_frames = n_known = 1
 
     def __init__(self, path: Path) -> None:
         self.path = path
         head = cbf.read_bytes(path, cbf.HEADER_BYTES)
         self._header = head.partition(cbf.BINARY_START)[0].decode("latin-1")
         self._binary = head.partition(cbf.BINARY_START)[2][:2048].decode("latin-1")
+
+    def n_complete(self) -> int:
+        """Return 1 once the image is as long as its header says."""
+        try:
+            self._stored()
+        except SourceError:
+            return 0
+        return 1
 
     def beam(self, _frame: int) -> Beam:
         """Return the beam; the header's polarisation, or dxtbx' default."""
@@ -153,17 +161,21 @@ class MiniCbfFile:
             )
         return data.reshape(self._shape)
 
-    def _payload(self) -> bytes:
-        """Return the compressed image, whole and with the right checksum."""
+    def _stored(self) -> bytes:
+        """Return the compressed image, all of it."""
         section = cbf.read_bytes(self.path).partition(cbf.BINARY_START)[2]
-        start = section.find(cbf.PAYLOAD_START) + len(cbf.PAYLOAD_START)
         size = int(self._binary_item(r"X-Binary-Size:\s*(\d+)"))
-        payload = section[start : start + size]
+        payload = section.partition(cbf.PAYLOAD_START)[2][:size]
         if len(payload) < size:
-            raise SourceError(
+            raise NotYetError(
                 f"{self.path}: image of {len(payload)} bytes, expected {size}: the file is cut "
                 "short"
             )
+        return payload
+
+    def _payload(self) -> bytes:
+        """Return the compressed image, whole and with the right checksum."""
+        payload = self._stored()
         checksum = re.search(r"Content-MD5:\s*(\S+)", self._binary)
         found = base64.b64encode(hashlib.md5(payload, usedforsecurity=False).digest()).decode()
         if checksum and checksum[1] != found:

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from xfel_apps.errors import SourceError
 from xfel_apps.geometry import Beam, Detector
 from xfel_apps.sources.axes import text
-from xfel_apps.sources.hdf5 import FrameStack, is_hdf5, open_hdf5, reading
+from xfel_apps.sources.hdf5 import FrameStack, open_hdf5, reading
+from xfel_apps.sources.hdf5_state import is_hdf5
 from xfel_apps.sources.nxmx_beam import read_wavelengths
 from xfel_apps.sources.nxmx_detector import DetectorReader
+from xfel_apps.sources.nxmx_growing import n_recorded
 from xfel_apps.sources.scalars import read_scalars
 
 
@@ -63,15 +65,23 @@ class NxmxFile:
         with reading(path, "the frames"):
             data = _data_group(entry, detector, path)
             expected = _images_expected(detector)
-            self._stack = FrameStack(self._file, path, _data_names(data), expected)
+            names = _data_names(data)
+            self._stack = FrameStack(self._file, path, names, expected)
             self._offset = _correction(data, "data_offset", 0.0)
             self._scale = _correction(data, "data_scale_factor", 1.0)
-        self.n_frames = self._stack.n_frames
         beams = [g for parent in (instrument, entry, *find_class(entry, "NXsample"))
                  for g in find_class(parent, "NXbeam")]  # fmt: skip
+        groups = [entry, instrument, detector, *beams]
+        if self._file.swmr_mode:
+            self._stack.limit(n_recorded([data, *groups], detector, names, self._stack.n_frames))
+        self.n_frames, self.n_known = self._stack.n_frames, self._stack.n_known
         self._wavelengths = read_wavelengths(beams, self.n_frames, path)
         self._detector = DetectorReader(detector, data, self._stack, path, self._wavelengths)
-        self._scalars = read_scalars([entry, instrument, detector, *beams], self.n_frames)
+        self._scalars = read_scalars(groups, self.n_frames)
+
+    def n_complete(self) -> int:
+        """Return how many frames, from the first on, can be read with all that belongs to them."""
+        return self.n_known
 
     def beam(self, frame: int) -> Beam:
         """Return the beam of one shot, with its own wavelength."""

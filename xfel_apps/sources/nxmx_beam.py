@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from xfel_apps.errors import GeometryError
 from xfel_apps.sources.axes import text
 from xfel_apps.sources.convert import wavelength_converter
+from xfel_apps.sources.hdf5_state import grows
 
 Array = NDArray[np.float64]
 
@@ -41,6 +42,8 @@ def _read(beam: h5py.Group, name: str, unit: str, n_frames: int, path: Path) -> 
     if values.ndim > 1 or weights is not None:
         share = np.ones_like(values) if weights is None else np.asarray(weights[()], float)
         values = np.atleast_1d((values * share).sum(axis=-1) / share.sum(axis=-1))
+    if grows(item):
+        values = values[:n_frames]
     if len(values) not in (1, n_frames):
         raise GeometryError(f"{where}: {len(values)} wavelengths for {n_frames} frames")
     return values

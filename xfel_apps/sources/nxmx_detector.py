@@ -14,6 +14,7 @@ from xfel_apps.geometry import Detector, Panel
 from xfel_apps.sources.axes import Axis, cumulative, read_axis, read_chain, text
 from xfel_apps.sources.convert import FROM_MCSTAS, LENGTHS_MM, unit_factor, unit_vector, vector
 from xfel_apps.sources.hdf5 import FrameStack
+from xfel_apps.sources.hdf5_state import grows
 from xfel_apps.sources.sensor import mu_invmm
 from xfel_apps.units import energy_from_wavelength
 
@@ -90,14 +91,15 @@ class DetectorReader:
         self._stack = stack
         shape = stack.frame_shape
         self._slab_shape = (int(np.prod(shape[:-1])), int(shape[-1]))
-        known = wavelengths[np.isfinite(wavelengths)]
-        wavelength_ang = float(known.mean()) if len(known) else np.nan
+        known = wavelengths[np.isfinite(wavelengths)]  # the first one: others may be still to come
+        wavelength_ang = float(known[0]) if len(known) else np.nan
         self._common = _common(group, data, stack, wavelength_ang)
         self._modules = _modules(group, shape, path)
         self._moves = any(module.moves for module in self._modules)
         self._detectors: dict[int, Detector] = {}
-        self._masks = [item for item in _masks(group) if item.shape[0] != stack.n_frames]
-        self._frame_masks = [item for item in _masks(group) if item.shape[0] == stack.n_frames]
+        masks = _masks(group)
+        self._frame_masks = [item for item in masks if _one_a_frame(item, stack)]
+        self._masks = [item for item in masks if not _one_a_frame(item, stack)]
         self._static: NDArray[np.bool_] | None = None
 
     def at(self, frame: int) -> Detector:
@@ -130,6 +132,13 @@ class DetectorReader:
                 f"{self._stack.frame_shape}"
             )
         return np.asarray(np.reshape(bad, self._slab_shape) == 0)
+
+
+def _one_a_frame(mask: h5py.Dataset, stack: FrameStack) -> bool:
+    """Return whether there is one mask for each frame."""
+    return mask.ndim > len(stack.frame_shape) and (
+        grows(mask) or int(mask.shape[0]) == stack.n_frames
+    )
 
 
 def _masks(group: h5py.Group) -> list[h5py.Dataset]:

@@ -10,10 +10,22 @@ from xfel_apps.geometry import Beam, Detector
 
 
 class RawFile(Protocol):
-    """One raw file, open for reading. Reading one frame never reads the others."""
+    """One raw file, open for reading. Reading one frame never reads the others.
+
+    Attributes
+    ----------
+    path : file
+    n_frames : its frames; of a file that another process appends to, those that are there
+    n_known : as many of them, from the first on, as were there when it was opened; behind them
+        something is missing that may come while the run is written
+    """
 
     path: Path
     n_frames: int
+    n_known: int
+
+    def n_complete(self) -> int:
+        """Return how many frames, from the first on, are whole on disk."""
 
     def beam(self, frame: int) -> Beam:
         """Return the beam of one shot (its own wavelength where the file has it)."""

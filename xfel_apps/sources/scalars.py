@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from xfel_apps.sources.axes import text
 from xfel_apps.sources.convert import ENERGIES_MJ
+from xfel_apps.sources.hdf5_state import grows
 
 RENAMED = {
     "timestamp": "timestamp_s",
@@ -16,6 +17,9 @@ RENAMED = {
     "pulse_energy": "pulse_energy_mj",
 }
 """Names of NeXus and of Cheetah (LCLS) -> names inside the package."""
+
+PER_SHOT = {*RENAMED, *RENAMED.values(), "laser_on"}
+"""Names that are one number a shot by meaning."""
 
 NOT_SCALARS = ("incident_wavelength", "incident_energy", "data")
 
@@ -31,15 +35,16 @@ def read_scalars(groups: Sequence[h5py.Group], n_frames: int) -> dict[str, NDArr
         for name in group:
             item = group.get(name)
             if isinstance(item, h5py.Dataset) and _per_shot(name, item, n_frames):
-                found[RENAMED.get(name, name)] = _values(name, item)
+                found[RENAMED.get(name, name)] = _values(name, item)[:n_frames]
     return found
 
 
 def _per_shot(name: str, item: h5py.Dataset, n_frames: int) -> bool:
-    if item.shape not in ((n_frames,), (n_frames, 1)) or item.dtype.kind not in "biuf":
+    if item.dtype.kind not in "biuf" or name in NOT_SCALARS:
         return False
-    known = {*RENAMED, *RENAMED.values(), "laser_on"}
-    return name not in NOT_SCALARS and (n_frames > 1 or name in known)
+    if grows(item):
+        return len(item) >= n_frames and item.shape[1:] in ((), (1,))
+    return item.shape in ((n_frames,), (n_frames, 1)) and (n_frames > 1 or name in PER_SHOT)
 
 
 def _values(name: str, item: h5py.Dataset) -> NDArray[Any]:
