@@ -373,6 +373,43 @@ def demo(
     run_demo(out, shots, ranks, print)
 
 
+@app.command("pack-env")
+@expected_errors
+def pack_environment(
+    out: Annotated[Path, typer.Option(help="archive to write: .tar.zst, .tar.lz4 or .tar")] = Path(
+        "environment.tar.zst"
+    ),
+    node_folder: Annotated[
+        str, typer.Option(help="folder on each node's own disk or memory; may name $USER")
+    ] = "/tmp",
+    package: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="pack this importable package as well; repeatable"),
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="pack nothing; say what starting Python costs here")
+    ] = False,
+) -> None:
+    """Pack the Python environment in one archive that jobs run from, on their nodes' own disks.
+
+    Thousands of processes that open thousands of files each make a shared file system slow. Beside
+    the archive comes a script: a batch script that says `source environment.sh || exit 1` copies
+    the archive to all nodes (sbcast), unpacks it there and has its Python first on PATH.
+    What xfelflow needs is packed with the interpreter; packages that are installed from a checkout
+    (make install) as they are now: pack again after a change.
+
+    Example: xfelflow pack-env --out $SCRATCH/environment.tar.zst
+
+    Compare, in a job, before and after `source`: srun xfelflow pack-env --measure
+    """
+    from xfel_apps.pack_env import measure_start, pack_env
+
+    if measure:
+        print(measure_start().summary())
+    else:
+        print(pack_env(out, node_folder, package or ()).summary())
+
+
 def main() -> None:
     """Run the command line."""
     app()

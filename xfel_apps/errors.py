@@ -40,5 +40,9 @@ class ShotTimeoutError(ShotError):
     """A shot took longer than the limit set for it."""
 
 
+class PackError(XfelError):
+    """The environment cannot be packed."""
+
+
 class StoppedError(XfelError):
     """The app was asked to stop (SIGINT, SIGTERM or SIGUSR1): exit code 75, run it again."""
