@@ -23,6 +23,7 @@ from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.rows import Rows
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.experiment import STAGES, Experiment
+from xfel_apps.plan.settings import PlanSettings
 from xfel_apps.simulate.settings import SimulateSettings
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +46,7 @@ def sections() -> dict[str, type[Section]]:
     """Return section name -> its class, in the order of the data flow."""
     fields = Experiment.model_fields
     named = {name: fields[name].annotation for name in ("worker", *STAGES)}
-    return {**named, "simulate": SimulateSettings}  # type: ignore[dict-item]  # all are sections
+    return {**named, "simulate": SimulateSettings, "plan": PlanSettings}  # type: ignore[dict-item]  # all are sections
 
 
 def settings_page() -> str:

@@ -359,6 +359,44 @@ def table(
 
 @app.command()
 @expected_errors
+def plan(
+    start_from: Annotated[
+        str, typer.Option("--preset", help="default, p175, p175-filled or p175-gives-way")
+    ] = "default",
+    nodes: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="sizes of the reservation to compare")
+    ] = None,
+    within: Annotated[
+        float | None, typer.Option("--result-within-min", help="a run should be done by then [min]")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with settings that differ from the preset")
+    ] = None,
+    assignments: Sets = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw waits and node time to this .png or .svg file")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead")] = False,
+) -> None:
+    """Say how many nodes to reserve for a shift, by simulating such shifts.
+
+    Runs come as beam time brings them, changes of sample and new parameters included; what is left
+    idle is filled with preemptible work. What the shots cost is to be measured (defaults: make
+    bench-stages). Settings and their units: docs/reference/settings.md, section plan.
+
+    Example: xfelflow plan --nodes 4,8,16,32,64 --result-within-min 15 --set beam.shots_hz=500
+    --set work.hit_core_s=3.5 --set reservation.cores_per_node=128 --plot plan.png
+
+    Example: xfelflow plan --preset p175 (22 % of the node time used, as published)
+    """
+    from xfel_apps.plan import PlanRequest, make_plan
+
+    request = PlanRequest(start_from, nodes, within, config, assignments or ())
+    make_plan(request, plot, as_json)
+
+
+@app.command()
+@expected_errors
 def demo(
     out: Annotated[Path, typer.Option(help="folder for everything that is written")] = Path("demo"),
     shots: Annotated[int, typer.Option(min=20, help="shots to simulate")] = 200,

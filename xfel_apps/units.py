@@ -1,4 +1,4 @@
-"""Physical constants and conversions. Inside the package: Angstrom, mm, eV, photons."""
+"""Physical constants, conversions, durations. Inside the package: Angstrom, mm, eV, photons."""
 
 HC_EV_ANG = 12398.419843320026
 """Planck constant times speed of light [eV Angstrom] (CODATA 2018, exact)."""
@@ -23,3 +23,19 @@ def energy_from_wavelength(wavelength_ang: float) -> float:
     12398.4
     """
     return HC_EV_ANG / wavelength_ang
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in the two largest units that say something.
+
+    >>> duration(42), duration(3 * 60 + 5), duration(7300), duration(200000)
+    ('42 s', '3 min 05 s', '2 h 01 min', '2 d 07 h')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600:02d} h"

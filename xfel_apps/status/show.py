@@ -11,6 +11,7 @@ from rich.text import Text
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.results import run_folders
 from xfel_apps.status.progress import StageProgress, State, stages_of
+from xfel_apps.units import duration
 
 STYLES = {
     State.DONE: "green",
@@ -90,19 +91,3 @@ def _hint(stage: StageProgress) -> str:
     if stage.state is State.OUTDATED:
         return f"{stage.stage} {stage.run} was made from older input; run it again"
     return ""
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in the two largest units that say something.
-
-    >>> duration(42), duration(3 * 60 + 5), duration(7300), duration(200000)
-    ('42 s', '3 min 05 s', '2 h 01 min', '2 d 07 h')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600:02d} h"
