@@ -133,6 +133,10 @@ class Events:
         """Return the detector of a shot (the same object for shots that share it)."""
         return self.detectors[int(self._column("detector")[event])]
 
+    def detector_text(self, event: int) -> str:
+        """Return the JSON text of a shot's detector."""
+        return str(self.manifest.extra["detectors"][int(self._column("detector")[event])])
+
     def beam(self, event: int) -> Beam:
         """Return the beam of a shot, with its own wavelength."""
         fields = self.manifest.extra["beams"][int(self._column("detector")[event])]

@@ -1,7 +1,7 @@
 """A chunk: some shots of a run that a crew takes at a time, and what it must know of the run."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from xfel_apps.containers.product import Product
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.experiment import Experiment
 from xfel_apps.live.layout import LiveRun
+from xfel_apps.live.tally import Tally
 
 Pixel = tuple[int, int, int]
 
@@ -64,8 +65,10 @@ class Chunk:
     first : number of its first shot; shots of a live run are numbered as they arrive
     n_shots : how many shots its `events.json` has; they are numbered from 0 there
     facts : of the run, as known when it was put into the queue
-    skip : shots (numbered from `first`) that are processed and durable already
-    in_powder : shots that are in a durable powder sum already, although they are to be done again
+    skip : live numbers of the shots that are processed and durable already
+    in_powder : live numbers of shots that are in a durable powder sum already, although they are
+        to be done again
+    skipped : how the shots in `skip` ended
     """
 
     trial: str
@@ -75,6 +78,7 @@ class Chunk:
     facts: Facts = Facts()
     skip: tuple[int, ...] = ()
     in_powder: tuple[int, ...] = ()
+    skipped: Tally = field(default_factory=Tally)
 
     @property
     def live_run(self) -> LiveRun:
@@ -95,4 +99,6 @@ class Chunk:
         """Return the chunk that `as_json` described."""
         facts = Facts.of_manifest(data["facts"])
         lists: dict[str, Sequence[int]] = {name: data[name] for name in ("skip", "in_powder")}
-        return cls(**{**data, "facts": facts, **{name: tuple(v) for name, v in lists.items()}})
+        skipped = Tally.from_json(data.get("skipped", {}))
+        numbers = {name: tuple(values) for name, values in lists.items()}
+        return cls(**{**data, **numbers, "facts": facts, "skipped": skipped})
