@@ -95,9 +95,13 @@ class Queue:
         return [Claim(path, read_chunk(path)) for path in found]
 
     def give_back(self, claim: Claim, chunk: Chunk) -> None:
-        """Let what is left of a taken chunk wait again; `chunk` says what to skip."""
-        self.put(claim.path.name, chunk)
-        claim.path.unlink(missing_ok=True)
+        """Let what is left of a taken chunk wait again; `chunk` says what to skip.
+
+        It is written where it is, then moved: killed at any moment, it is in one place.
+        """
+        write_text(claim.path, json.dumps(chunk.as_json()) + "\n")
+        self._live.queue.mkdir(parents=True, exist_ok=True)
+        claim.path.rename(self._live.queue / claim.path.name)
 
 
 def read_chunk(path: Path) -> Chunk:
