@@ -1,5 +1,8 @@
 """The errors a user can meet; each says what, where and what to do."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 
 class XfelError(Exception):
     """Base of every expected error: shown as one line on stderr, exit code 1.
@@ -21,7 +24,16 @@ class SourceError(XfelError):
 
 
 class NotYetError(SourceError):
-    """A raw file or one frame of it is not whole; while the run is written it may become so."""
+    """A raw file or one frame of it is not whole; while the run is written it may become so.
+
+    Attributes
+    ----------
+    awaits : other files that have to come or to become whole
+    """
+
+    def __init__(self, message: str, awaits: Iterable[Path] = ()) -> None:
+        super().__init__(message)
+        self.awaits = tuple(awaits)
 
 
 class ContainerError(XfelError):

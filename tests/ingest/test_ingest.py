@@ -42,6 +42,7 @@ def test_events_know_where_each_frame_lies(tmp_path: Path) -> None:
     assert ids == ["r1:a.h5:0", "r1:a.h5:1", "r1:a.h5:2", "r1:b.h5:0", "r1:b.h5:1"]
     assert events.beam(1).wavelength_ang == pytest.approx(1.2)
     assert list(events.pending) == [0, 1, 2, 3, 4]
+    assert list(events.frame["complete_s"]) == [p.stat().st_mtime for p in (a, a, a, b, b)]
 
 
 def test_equal_detectors_share_one_entry(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ class EventShots(Shots):
     timestamp_s: NDArray[np.float64] = column("f8", "s", "when taken, seconds since 1970; NaN")
     pulse_energy_mj: NDArray[np.float64] = column("f8", "mJ", "pulse energy; NaN if unknown")
     laser_on: NDArray[np.int8] = column("i1", "", "pump laser: 1 on, 0 off, -1 unknown")
+    complete_s: NDArray[np.float64] = column(
+        "f8", "s", "when the frame was complete on disk, seconds since 1970; NaN"
+    )
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Scalars(Rows):
     value: NDArray[np.float64] = column("f8", "", "its value")
 
 
-EVENTS = Product("events", "ingest", 1, EventShots, {"scalars": Scalars})
+EVENTS = Product("events", "ingest", 2, EventShots, {"scalars": Scalars})
 
 
 class ShotIndex(Protocol):

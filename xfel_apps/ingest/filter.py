@@ -1,6 +1,7 @@
 """The user's filter: an expression over the scalars of the shots."""
 
 import ast
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -15,19 +16,23 @@ ALLOWED = (
 """Comparisons and arithmetic; no calls, attributes or indices."""
 
 
-def keep(expression: str, scalars: pd.DataFrame) -> NDArray[np.bool_]:
+def keep(
+    expression: str, scalars: pd.DataFrame, known_elsewhere: Collection[str] = ()
+) -> NDArray[np.bool_]:
     """Return which shots (n,) the filter keeps.
 
     Parameters
     ----------
     expression : comparisons of scalars, joined by `and`, `or`, `not`
     scalars : one row a shot; columns without any value are not known in this run
+    known_elsewhere : columns that other shots of the run have values of
 
     >>> shots = pd.DataFrame({"pulse_energy_mj": [0.2, 0.9], "laser_on": [True, True]})
     >>> keep("pulse_energy_mj > 0.5 and laser_on", shots)
     array([False,  True])
     """
-    known = scalars.dropna(axis="columns", how="all")
+    without = set(scalars.columns[scalars.isna().all()]) - set(known_elsewhere)
+    known = scalars.drop(columns=list(without))
     _check_names(expression, [str(name) for name in known])
     try:
         result = known.eval(expression, engine="python")

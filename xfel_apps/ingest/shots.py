@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xfel_apps.errors import GeometryError, XfelError
+from xfel_apps.errors import GeometryError, SourceError, XfelError
 from xfel_apps.geometry import Beam, Detector
 from xfel_apps.ingest.override import at_distance, with_gain
 from xfel_apps.ingest.settings import IngestSettings
@@ -30,6 +30,7 @@ class Shot:
     wavelength_ang : NaN for a shot that failed
     scalars : by name
     problem : why it cannot be processed; empty if it can
+    complete_s : when its frame was complete on disk [seconds since 1970]; NaN if it is not there
     """
 
     shot_id: str
@@ -39,6 +40,29 @@ class Shot:
     wavelength_ang: float = np.nan
     scalars: dict[str, float] = field(default_factory=dict)
     problem: str = ""
+    complete_s: float = np.nan
+
+
+@dataclass(frozen=True)
+class FileOfRun:
+    """One raw file of a run.
+
+    Attributes
+    ----------
+    run : name of the run
+    path : where it lies
+    name : short name, unique in the run
+    number : index into the run's files
+    """
+
+    run: str
+    path: Path
+    name: str
+    number: int
+
+    def shot(self, frame: int, **columns: Any) -> Shot:
+        """Return the shot of a frame."""
+        return Shot(shot_id(self.run, self.name, frame), self.number, frame, **columns)
 
 
 class Setups:
@@ -46,13 +70,13 @@ class Setups:
 
     Parameters
     ----------
-    settings : distance and gain that replace those of the files
+    settings : of ingest; distance and gain replace those of the files
     """
 
     def __init__(self, settings: IngestSettings) -> None:
         self.detectors: list[Detector] = []
         self.beams: list[Beam] = []
-        self._settings = settings
+        self.settings = settings
         self._known: dict[tuple[str, Beam], int] = {}
         self._last: tuple[Detector, Beam, int] | None = None
 
@@ -64,8 +88,8 @@ class Setups:
         key = detector.to_json(), beam
         if key not in self._known:
             self._known[key] = len(self.detectors)
-            moved = at_distance(detector, beam, self._settings.distance_mm)
-            self.detectors.append(with_gain(moved, self._settings.gain))
+            moved = at_distance(detector, beam, self.settings.distance_mm)
+            self.detectors.append(with_gain(moved, self.settings.gain))
             self.beams.append(beam)
         self._last = detector, beam, self._known[key]
         return self._known[key]
@@ -75,45 +99,68 @@ class Setups:
         return [asdict(beam) for beam in self.beams]
 
 
-def find_shots(
-    run: str, files: Sequence[Path], settings: IngestSettings, setups: Setups
-) -> Iterator[Shot]:
+def find_shots(run: str, files: Sequence[Path], setups: Setups) -> Iterator[Shot]:
     """Yield the shots of a run in order; no pixels are read.
 
     Parameters
     ----------
     run : its name
     files : raw files, in order
-    settings : of ingest
-    setups : filled with the detectors that are met
+    setups : filled with the detectors that are met; has the settings
     """
     for number, (path, name) in enumerate(zip(files, file_names(files), strict=True)):
+        file = FileOfRun(run, path, name, number)
+        complete_s = changed_s(path)
         try:
-            raw = open_raw(path, settings.geometry)
+            raw = open_source(path, setups.settings)
         except XfelError as err:
-            yield Shot(shot_id(run, name, 0), number, 0, problem=str(err))
+            yield file.shot(0, problem=str(err), complete_s=complete_s)
             continue
         try:
             for frame in range(raw.n_frames):
-                yield _shot(raw, frame, (shot_id(run, name, frame), number), settings, setups)
+                yield shot_of(raw, frame, file, setups, complete_s)
         finally:
             raw.close()
 
 
-def _shot(
-    raw: RawFile, frame: int, identity: tuple[str, int], settings: IngestSettings, setups: Setups
-) -> Shot:
-    """Return one shot; one that cannot be processed has its problem said."""
+def open_source(path: Path, settings: IngestSettings) -> RawFile:
+    """Return the raw file; whatever is wrong with it becomes an error that names it."""
+    try:
+        return open_raw(path, settings.geometry)
+    except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as err:
+        raise SourceError(f"{path}: cannot read it ({type(err).__name__}: {err})") from err
+
+
+def changed_s(path: Path) -> float:
+    """Return when the file was last changed [seconds since 1970]; NaN if it is not there."""
+    return path.stat().st_mtime if path.exists() else np.nan
+
+
+def shot_of(raw: RawFile, frame: int, file: FileOfRun, setups: Setups, complete_s: float) -> Shot:
+    """Return one shot; one that cannot be processed has its problem said.
+
+    Parameters
+    ----------
+    raw, frame : where it lies
+    file : of the run
+    setups : filled with its detector
+    complete_s : when it was complete on disk [seconds since 1970]
+    """
     try:
         problem = raw.problem(frame)
         if problem:
-            return Shot(*identity, frame, problem=problem)
-        beam = _beam(raw, frame, settings.wavelength_ang)
-        setup = setups.index(raw.detector(frame), beam)
-        return Shot(*identity, frame, setup, beam.wavelength_ang, raw.scalars(frame))
+            return file.shot(frame, problem=problem, complete_s=complete_s)
+        beam = _beam(raw, frame, setups.settings.wavelength_ang)
+        return file.shot(
+            frame,
+            setup=setups.index(raw.detector(frame), beam),
+            wavelength_ang=beam.wavelength_ang,
+            scalars=raw.scalars(frame),
+            complete_s=complete_s,
+        )
     except XfelError as err:
         text = str(err) if str(raw.path) in str(err) else f"{raw.path}: frame {frame}: {err}"
-        return Shot(*identity, frame, problem=text)
+        return file.shot(frame, problem=text, complete_s=complete_s)
 
 
 def _beam(raw: RawFile, frame: int, wavelength_ang: float | None) -> Beam:

@@ -16,7 +16,7 @@ from xfel_apps.sources.geom_mask import GeomMasks, read_block
 from xfel_apps.sources.hdf5 import open_hdf5, reading
 from xfel_apps.sources.hdf5_state import grows, is_hdf5, written_frames
 from xfel_apps.sources.scalars import PER_SHOT, read_scalars
-from xfel_apps.sources.virtual import missing_sources
+from xfel_apps.sources.virtual import missing_sources, problem_of
 from xfel_apps.units import energy_from_wavelength
 
 SCALAR_GROUPS = ("/LCLS", "/cheetah/event_data", "/entry_1", "/entry_1/result_1", "/entry")
@@ -68,7 +68,8 @@ class CrystfelFile:
         first = self._layout.blocks[0]
         self._dtype = self._file[self._name(first.data, 0)].dtype
         self._missing = missing_sources(self._file, path, [first.data])
-        self.n_known = min([self.n_frames, *(start for start, _, _ in self._missing)])
+        self.n_known = min([self.n_frames, *(item.start for item in self._missing)])
+        self.awaits = tuple(item.path for item in self._missing)
         groups = [self._file[name] for name in SCALAR_GROUPS if name in self._file]
         self._scalars = read_scalars(groups, self.n_frames)
         self._detectors: dict[tuple[float, ...], Detector] = {}
@@ -168,7 +169,7 @@ class CrystfelFile:
 
     def problem(self, frame: int) -> str:
         """Return why the frame cannot be read, without reading it."""
-        return next((text for start, stop, text in self._missing if start <= frame < stop), "")
+        return problem_of(self._missing, frame)
 
     def pixels(self, frame: int) -> NDArray[Any]:
         """Return the frame (slow, fast) [ADU]."""

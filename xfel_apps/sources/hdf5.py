@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xfel_apps.errors import NotYetError, SourceError
 from xfel_apps.sources.hdf5_state import FileState, file_state, written_frames
-from xfel_apps.sources.virtual import missing_sources
+from xfel_apps.sources.virtual import missing_sources, problem_of
 
 N_LINKED_OPEN = 4
 
@@ -90,6 +90,7 @@ class FrameStack:
     ----------
     n_frames : number of frames
     n_known : as many as were whole on disk when the file was opened, one after the other
+    awaits : files that cannot be read or grow
     frame_shape : (slow, fast), or (module, slow, fast)
     dtype : of the pixels
     """
@@ -104,14 +105,23 @@ class FrameStack:
         sound = [item for item in found if not item.problem]
         if not sound:
             problems = "; ".join(item.problem for item in found) or "no dataset of frames"
-            raise SourceError(f"{path}: {problems}")
+            linked = [item.path for item in found if item.path != path]
+            raise (
+                NotYetError(f"{path}: {problems}", linked)
+                if linked
+                else SourceError(f"{path}: {problems}")
+            )
         self.frame_shape = sound[0].shape[1:]
         self.dtype = np.dtype(sound[0].dtype)
         self.blocks = _blocks(found, self.frame_shape, n_expected)
         self.n_frames = self.blocks[-1].start + self.blocks[-1].count
         self._starts = np.array([block.start for block in self.blocks])
         self._missing = missing_sources(file, path, names) if len(names) == 1 else []
-        self.n_known = min([_n_certain(self.blocks), *(start for start, _, _ in self._missing)])
+        self.n_known = min([_n_certain(self.blocks), *(item.start for item in self._missing)])
+        self.awaits = tuple(
+            [block.path for block in self.blocks if (block.problem or block.grows)]
+            + [item.path for item in self._missing]
+        )
 
     def limit(self, n_frames: int) -> None:
         """Take no more than the first `n_frames` frames; the others lack something yet."""
@@ -124,10 +134,7 @@ class FrameStack:
 
     def problem(self, frame: int) -> str:
         """Return why the frame cannot be read, as known without reading it; empty if it can."""
-        for start, stop, problem in self._missing:
-            if start <= frame < stop:
-                return problem
-        return self.block(frame).problem
+        return problem_of(self._missing, frame) or self.block(frame).problem
 
     def read(self, frame: int) -> NDArray[Any]:
         """Return one frame in `frame_shape`."""

@@ -44,6 +44,7 @@ class ImgCifFile:
     """One imgCIF file: one frame of one or more arrays."""
 
     n_frames = n_known = 1
+    awaits: tuple[Path, ...] = ()
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -43,6 +43,7 @@ class MiniCbfFile:
     """One miniCBF file: one frame."""
 
     n_frames = n_known = 1
+    awaits: tuple[Path, ...] = ()
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -75,6 +75,7 @@ class NxmxFile:
         if self._file.swmr_mode:
             self._stack.limit(n_recorded([data, *groups], detector, names, self._stack.n_frames))
         self.n_frames, self.n_known = self._stack.n_frames, self._stack.n_known
+        self.awaits = self._stack.awaits
         self._wavelengths = read_wavelengths(beams, self.n_frames, path)
         self._detector = DetectorReader(detector, data, self._stack, path, self._wavelengths)
         self._scalars = read_scalars(groups, self.n_frames)

@@ -31,7 +31,7 @@ def expand(paths: Iterable[str | Path], geometry: Path | None = None) -> list[Pa
             found += _expand_list(path, geometry)
         else:
             found += _expand_one(path, geometry)
-    return list(dict.fromkeys(_without_linked(found)))
+    return list(dict.fromkeys(without_linked(found)))
 
 
 def _expand_one(path: Path, geometry: Path | None) -> list[Path]:
@@ -96,7 +96,7 @@ def natural(path: Path) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts)
 
 
-def _without_linked(files: list[Path]) -> list[Path]:
+def without_linked(files: list[Path]) -> list[Path]:
     """Return `files` without the data files whose Eiger-style master is among them."""
     stems = {str(p)[: -len("_master.h5")] for p in files if p.name.endswith("_master.h5")}
     return [p for p in files if p.suffix != ".h5" or str(p).rpartition("_data_")[0] not in stems]

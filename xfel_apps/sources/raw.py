@@ -18,11 +18,13 @@ class RawFile(Protocol):
     n_frames : its frames; of a file that another process appends to, those that are there
     n_known : as many of them, from the first on, as were there when it was opened; behind them
         something is missing that may come while the run is written
+    awaits : other files, that have to come or to become whole for more frames
     """
 
     path: Path
     n_frames: int
     n_known: int
+    awaits: tuple[Path, ...]
 
     def n_complete(self) -> int:
         """Return how many frames, from the first on, are whole on disk."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -13,10 +14,25 @@ YOUNG_S = 60.0
 """A file changed so lately may be in the hands of a writer."""
 
 
-def missing_sources(
-    file: h5py.File, path: Path, names: Sequence[str]
-) -> list[tuple[int, int, str]]:
-    """Return (first frame, end, problem) of the files of a virtual dataset that cannot be read.
+@dataclass(frozen=True)
+class MissingSource:
+    """A file of a virtual dataset that cannot be read.
+
+    Attributes
+    ----------
+    path : file
+    start, stop : the frames that are in it
+    problem : what is wrong
+    """
+
+    path: Path
+    start: int
+    stop: int
+    problem: str
+
+
+def missing_sources(file: h5py.File, path: Path, names: Sequence[str]) -> list[MissingSource]:
+    """Return the files of a virtual dataset that cannot be read.
 
     HDF5 itself would give the fill value for them and say nothing.
     """
@@ -34,8 +50,15 @@ def missing_sources(
         if problems[name]:
             first, last = source.vspace.get_select_bounds()
             problem = f"{path.parent / name}: {problems[name]} ({names[0]} of {path})"
-            missing.append((int(first[0]), int(last[0]) + 1, problem))
+            missing.append(
+                MissingSource(path.parent / name, int(first[0]), int(last[0]) + 1, problem)
+            )
     return missing
+
+
+def problem_of(missing: Sequence[MissingSource], frame: int) -> str:
+    """Return why a frame cannot be read; empty if it can."""
+    return next((item.problem for item in missing if item.start <= frame < item.stop), "")
 
 
 def _problem(*places: Path) -> str:
