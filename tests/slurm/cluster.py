@@ -32,6 +32,8 @@ QOS = {
     "urgent": "Priority=1000 Preempt=preempt,regular",
 }
 TRIES = 3
+OWN_FOLDER = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+"""Shell commands that start a daemon with a folder of its own under a name that all have."""
 COMMANDS = (
     "sbatch", "srun", "salloc", "scancel", "squeue", "sinfo", "sacct", "sacctmgr", "scontrol",
     "sbcast", "sattach", "sprio", "sstat",
@@ -88,6 +90,14 @@ class Cluster:
     def home(self) -> Path:
         """Folder of the cluster's user, seen by all nodes."""
         return self.root / "home"
+
+    @property
+    def local(self) -> Path:
+        """Folder of each node's own, under one name on all nodes, as /tmp is on a real cluster.
+
+        What lies there on nid001 is in `root/tmp/nid001` for the tests.
+        """
+        return self.root / "local"
 
     def run(
         self,
@@ -155,7 +165,7 @@ class Cluster:
 
     def _make_folders(self) -> None:
         self.root.chmod(0o755)
-        for name in ("bin", "conf", "control", "home", "log", "munge", "run", "sock"):
+        for name in ("bin", "conf", "control", "home", "local", "log", "munge", "run", "sock"):
             (self.root / name).mkdir(mode=0o755)
         for node in self.nodes:
             (self.root / "spool" / node).mkdir(parents=True)
@@ -243,7 +253,10 @@ class Cluster:
         control = self._daemon("slurmctld", "slurmctld", "-D")
         wait_until(self.is_up, 60, "slurmctld", control)
         for node in self.nodes:
-            self._daemon(f"slurmd-{node}", "slurmd", "-D", "-N", node)
+            self._daemon(
+                f"slurmd-{node}", "unshare", "--mount", "sh", "-c", OWN_FOLDER, "sh",
+                f"{self.root}/tmp/{node}", str(self.local), "slurmd", "-D", "-N", node,
+            )  # fmt: skip
         wait_until(self._all_idle, 60, "all nodes idle", control)
 
     def is_up(self) -> bool:

@@ -19,10 +19,10 @@ SITE = f"lib/{VERSION}/site-packages"
 PROGRAM = f"{BASE}/bin/{VERSION}"
 LINKS = {f"bin/{name}": f"../{PROGRAM}" for name in ("python", "python3", VERSION)}
 NOT_RUN = {
-    "ensurepip", "idlelib", "lib2to3", "site-packages", "dist-packages", "test", "tests", "tkinter",
-    "turtledemo",
+    "__pycache__", "dist-packages", "ensurepip", "idlelib", "lib2to3", "site-packages", "test",
+    "tests", "tkinter", "turtledemo",
 }  # fmt: skip
-"""Parts of the standard library that apps do not import."""
+"""Folders of the standard library that apps do not import."""
 
 
 def interpreter_files(program: Path) -> Iterator[Entry]:
@@ -34,16 +34,12 @@ def interpreter_files(program: Path) -> Iterator[Entry]:
     """
     yield Entry(program, PROGRAM)
     library = Path(sysconfig.get_path("stdlib"))
-    for path in sorted(library.rglob("*")):
-        inside = path.relative_to(library)
-        is_build = inside.parts[0].startswith("config-")
-        if (
-            path.is_file()
-            and is_needed(inside)
-            and not is_build
-            and NOT_RUN.isdisjoint(inside.parts)
-        ):
-            yield Entry(path, f"{BASE}/lib/{VERSION}/{inside}")
+    for folder, subfolders, names in os.walk(library):
+        subfolders[:] = sorted(x for x in set(subfolders) - NOT_RUN if not x.startswith("config-"))
+        inside = Path(folder).relative_to(library)
+        for name in sorted(names):
+            if is_needed(inside / name) and Path(folder, name).is_file():
+                yield Entry(Path(folder, name), f"{BASE}/lib/{VERSION}/{inside / name}")
     for path in _own_libraries([_program(), *library.glob("lib-dynload/*.so")]):
         yield Entry(path, f"{BASE}/lib/{path.name}")
 
