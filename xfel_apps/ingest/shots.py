@@ -16,6 +16,8 @@ from xfel_apps.ingest.settings import IngestSettings
 from xfel_apps.sources import RawFile, open_raw
 
 SHOT_ID_BYTES = 96
+DAMAGE = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""What libraries raise on files that are damaged in a way nobody foresaw."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def open_source(path: Path, settings: IngestSettings) -> RawFile:
     """Return the raw file; whatever is wrong with it becomes an error that names it."""
     try:
         return open_raw(path, settings.geometry)
-    except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as err:
+    except DAMAGE as err:
         raise SourceError(f"{path}: cannot read it ({type(err).__name__}: {err})") from err
 
 
@@ -158,7 +160,7 @@ def shot_of(raw: RawFile, frame: int, file: FileOfRun, setups: Setups, complete_
             scalars=raw.scalars(frame),
             complete_s=complete_s,
         )
-    except XfelError as err:
+    except (XfelError, *DAMAGE) as err:
         text = str(err) if str(raw.path) in str(err) else f"{raw.path}: frame {frame}: {err}"
         return file.shot(frame, problem=text, complete_s=complete_s)
 

@@ -9,10 +9,20 @@ from typing import IO, cast
 
 from xfel_apps.errors import SourceError
 
+NAMES = (".cbf", ".cbf.gz", ".cbf.bz2")
 MAGIC = b"###CBF"
 HEADER_BYTES = 1 << 16
 BINARY_START = b"--CIF-BINARY-FORMAT-SECTION--"
 PAYLOAD_START = b"\x0c\x1a\x04\xd5"
+
+
+def is_cbf_name(path: Path) -> bool:
+    """Return whether the file's name is that of a CBF, which has one frame.
+
+    >>> is_cbf_name(Path("a_0001.cbf.gz")), is_cbf_name(Path("a.h5"))
+    (True, False)
+    """
+    return path.name.lower().endswith(NAMES)
 
 
 def open_stream(path: Path) -> IO[bytes]:

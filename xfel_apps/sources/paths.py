@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from xfel_apps.errors import SourceError
+from xfel_apps.sources import cbf
 from xfel_apps.sources.dispatch import worth_trying
 
 LISTS = (".lst", ".txt", ".list")
-IMAGES = (".h5", ".hdf5", ".nxs", ".cxi", ".cbf", ".cbf.gz", ".cbf.bz2")
+IMAGES = (".h5", ".hdf5", ".nxs", ".cxi", *cbf.NAMES)
 
 
 def expand(paths: Iterable[str | Path], geometry: Path | None = None) -> list[Path]:
