@@ -9,6 +9,7 @@ import numpy as np
 from xfel_apps.containers.manifest import Manifest, count
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.product import Product, ShotResult
+from xfel_apps.containers.rows import R
 from xfel_apps.containers.spots import Spots
 from xfel_apps.containers.writer import ContainerWriter
 
@@ -59,3 +60,14 @@ def spots_at(panel: np.ndarray, fast_px: np.ndarray, slow_px: np.ndarray, **colu
         "flags": 0 * one,
     }
     return Spots.make(panel=panel, fast_px=fast_px, slow_px=slow_px, **{**usual, **columns})
+
+
+class InMemory:
+    """Rows of shots that are kept by event in a dictionary (a `RowSource`)."""
+
+    def __init__(self, results: Mapping[int, ShotResult]) -> None:
+        self._results = results
+
+    def rows(self, table: str, event: int, kind: type[R]) -> R:
+        found = self._results.get(event)
+        return kind.empty() if found is None else found.tables.get(table, kind.empty())  # type: ignore[return-value]

@@ -7,7 +7,7 @@ does not depend on how the events were shared out.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import h5py
@@ -58,6 +58,7 @@ def write_part(path: Path, sums: Mapping[Key, PowderSum], digest: str) -> None:
     """Write one rank's sums whole or not at all."""
     part = _unfinished(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(part, "w") as file:
             file.attrs.update({"format": FORMAT, "digest": digest})
             for number, ((is_hit, _), powder) in enumerate(sums.items()):
@@ -117,6 +118,26 @@ def read_part(path: Path) -> Iterator[tuple[Key, PowderSum]]:
             total, highest = group["total"][()], group["highest"][()]
             key = bool(group.attrs["is_hit"]), (int(total.shape[0]), int(total.shape[1]))
             yield key, PowderSum(total, highest, [int(event) for event in group["events"]])
+
+
+def events_by_key(path: Path) -> dict[Key, list[int]]:
+    """Return the events in each sum of one powder file; the pixels are not read."""
+    with h5py.File(path) as file:
+        return {
+            (bool(group.attrs["is_hit"]), tuple(group["total"].shape)): [
+                int(event) for event in group["events"]
+            ]
+            for group in file.values()
+        }
+
+
+def copy_part(source: Path, target: Path, events: Mapping[Key, list[int]], digest: str) -> None:
+    """Write some sums of one powder file to another, with the numbers of their events replaced."""
+    sums = {}
+    for key, powder in read_part(source):
+        if key in events:
+            sums[key] = replace(powder, events=events[key])
+    write_part(target, sums, digest)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def open_part(path: Path) -> h5py.File:
         raise ContainerError(f"{path}: not a readable container ({err})") from err
 
 
-class _Part:
+class Part:
     """One part file: which events it has and where their rows are."""
 
     def __init__(self, path: Path, product: Product) -> None:
@@ -71,6 +71,26 @@ class _Part:
         return {name: group[name][where] for name in schema}
 
 
+def readable_parts(
+    paths: Iterable[Path], product: Product, digest: str | None = None
+) -> Iterator[Part]:
+    """Yield the parts that can be read, those with this digest or, without one, all.
+
+    Those that were cut short or are only just being made are passed over. A part is closed when
+    the next one is asked for.
+    """
+    for path in paths:
+        try:
+            part = Part(path, product)
+        except (ContainerError, KeyError, OSError):
+            continue
+        try:
+            if digest in (None, part.digest):
+                yield part
+        finally:
+            part.file.close()
+
+
 class ProductReader:
     """All containers of one product of one run.
 
@@ -82,7 +102,7 @@ class ProductReader:
 
     def __init__(self, paths: Iterable[Path], product: Product) -> None:
         self.product = product
-        self._parts = [_Part(path, product) for path in sorted(paths)]
+        self._parts = [Part(path, product) for path in sorted(paths)]
         self._where: dict[int, tuple[int, int]] = {}
         for number, part in enumerate(self._parts):
             for shot, event in enumerate(part.events):
@@ -141,8 +161,8 @@ class ProductReader:
             if not mine.any():
                 continue
             low, high = int(start[mine].min()), int(stop[mine].max())
-            source = _ranges(start[mine] - low, counts[mine])
-            target = _ranges(out_start[mine], counts[mine])
+            source = ranges(start[mine] - low, counts[mine])
+            target = ranges(out_start[mine], counts[mine])
             group = self._parts[number].file[table]
             for name, values in result.items():
                 values[target] = group[name][low:high][source]
@@ -194,10 +214,10 @@ class ProductReader:
             part.file.close()
 
 
-def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the integers of all ranges start ... start + count, one after the other.
 
-    >>> _ranges(np.array([5, 0]), np.array([2, 3])).tolist()
+    >>> ranges(np.array([5, 0]), np.array([2, 3])).tolist()
     [5, 6, 0, 1, 2]
     """
     before = np.cumsum(counts) - counts

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from xfel_apps import __version__
 from xfel_apps.containers.product import REASON_BYTES, Product, ShotResult
@@ -35,6 +36,48 @@ def part_path(folder: Path, rank: int, prefix: str = "rank-") -> Path:
     return path
 
 
+def new_container(path: Path, rank: int, product: Product, digest: str) -> h5py.File:
+    """Return a new part file, open for writing, with every column and no rows."""
+    file = h5py.File(path, "x", libver="latest", rdcc_nbytes=CACHE_BYTES)
+    file.attrs.update(
+        {
+            "format": FORMAT,
+            "product": product.name,
+            "schema_version": product.version,
+            "digest": digest,
+            "code_version": __version__,
+            "host": socket.gethostname(),
+            "rank": rank,
+        }
+    )
+    _create_table(file, "shots", product.shots)
+    for name, rows in product.tables.items():
+        _create_table(file, name, rows)
+        _create(file, f"shots/{name}_end", np.dtype("i8"), ())
+    return file
+
+
+def _create_table(file: h5py.File, table: str, rows: type[Rows]) -> None:
+    for name, meta in rows.schema().items():
+        dataset = _create(file, f"{table}/{name}", meta["dtype"], meta["shape"])
+        dataset.attrs["units"] = meta["unit"]
+        dataset.attrs["description"] = meta["doc"]
+
+
+def _create(file: h5py.File, name: str, dtype: Any, shape: tuple[int, ...]) -> h5py.Dataset:
+    return file.create_dataset(
+        name, shape=(0, *shape), maxshape=(None, *shape), chunks=(CHUNK_ROWS, *shape), dtype=dtype
+    )
+
+
+def extend(file: h5py.File, name: str, values: NDArray[Any]) -> None:
+    """Append values to a column."""
+    dataset = file[name]
+    start = dataset.shape[0]
+    dataset.resize(start + len(values), axis=0)
+    dataset[start:] = values
+
+
 class ContainerWriter:
     """Appends shots to one part file and makes them durable at each flush.
 
@@ -52,43 +95,13 @@ class ContainerWriter:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.path = part_path(folder, rank)
-            self._file = h5py.File(self.path, "x", libver="latest", rdcc_nbytes=CACHE_BYTES)
+            self._file = new_container(self.path, rank, product, digest)
         except OSError as err:
             raise ContainerError(f"{folder}: cannot write here ({err})") from err
-        self._file.attrs.update(
-            {
-                "format": FORMAT,
-                "product": product.name,
-                "schema_version": product.version,
-                "digest": digest,
-                "code_version": __version__,
-                "host": socket.gethostname(),
-                "rank": rank,
-            }
-        )
         self._pending: list[dict[str, Any]] = []
         self._rows: dict[str, list[Rows]] = {name: [] for name in product.tables}
         self._ends = dict.fromkeys(product.tables, 0)
-        self._create("shots", product.shots)
-        for name, rows in product.tables.items():
-            self._create(name, rows)
-            self._dataset("shots", f"{name}_end", np.dtype("i8"), ())
         self._file.swmr_mode = True
-
-    def _create(self, table: str, rows: type[Rows]) -> None:
-        for name, meta in rows.schema().items():
-            dataset = self._dataset(table, name, meta["dtype"], meta["shape"])
-            dataset.attrs["units"] = meta["unit"]
-            dataset.attrs["description"] = meta["doc"]
-
-    def _dataset(self, table: str, name: str, dtype: Any, shape: tuple[int, ...]) -> h5py.Dataset:
-        return self._file.create_dataset(
-            f"{table}/{name}",
-            shape=(0, *shape),
-            maxshape=(None, *shape),
-            chunks=(CHUNK_ROWS, *shape),
-            dtype=dtype,
-        )
 
     def append(self, event: int, result: ShotResult, start_s: float, cpu_s: float) -> None:
         """Add one event; it is durable after the next flush.
@@ -128,20 +141,15 @@ class ContainerWriter:
             if parts:
                 rows = self.product.tables[name].concatenate(parts)
                 for key, values in rows.columns().items():
-                    self._extend(f"{name}/{key}", values)
+                    extend(self._file, f"{name}/{key}", values)
                 parts.clear()
         self._file.flush()
         for key in self._pending[0]:
             dtype = self._file[f"shots/{key}"].dtype
-            self._extend(f"shots/{key}", np.array([row[key] for row in self._pending], dtype))
+            values = np.array([row[key] for row in self._pending], dtype)
+            extend(self._file, f"shots/{key}", values)
         self._pending.clear()
         self._file.flush()
-
-    def _extend(self, name: str, values: Any) -> None:
-        dataset = self._file[name]
-        start = dataset.shape[0]
-        dataset.resize(start + len(values), axis=0)
-        dataset[start:] = values
 
     def close(self) -> None:
         """Flush and close."""

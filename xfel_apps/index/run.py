@@ -110,13 +110,29 @@ def index_run(
         )
         cells = run_stage(comm, job, lambda: CellFinder(data.spots, settings), cell_of_run)
         target, extra = found_target(cells, settings), {"cell_found": dict(cells.extra)}
-    if target is not None:
-        filled = {"cell": target.cell, "space_group": target.space_group}
-        settings = settings.model_copy(update=filled)
+    settings = with_target(settings, target)
     job = data.job(CRYSTALS, crystals, data.hits, settings, worker)
     return run_stage(
         comm, job, lambda: Indexer(data.spots, target, settings), lambda _: (extra, {})
     )
+
+
+def index_job(
+    data: IndexInput, crystals: Path, settings: IndexSettings, worker: WorkerSettings
+) -> StageRun | None:
+    """Return the work of indexing a run's hits; None where the cell has to be found first."""
+    target = settings.target()
+    if target is None:
+        return None
+    return data.job(CRYSTALS, crystals, data.hits, with_target(settings, target), worker)
+
+
+def with_target(settings: IndexSettings, target: TargetLattice | None) -> IndexSettings:
+    """Return the settings with the lattice that is looked for, if it is known."""
+    if target is None:
+        return settings
+    filled = {"cell": target.cell, "space_group": target.space_group}
+    return settings.model_copy(update=filled)
 
 
 def cell_of_run(reader: ProductReader) -> tuple[dict[str, Any], dict[int, Outcome]]:

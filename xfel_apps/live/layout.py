@@ -17,6 +17,7 @@
 - `chunks/0000200/done.json` : every shot of it is processed and durable
 - `CREW/spots/rank-0001.h5` : what a crew's ranks found; crystals and reflections alike
 - `reflections.json` : what can be merged before the run is complete
+- `sealed.json` : all is in the batch's files; what the crews wrote is removed
 """
 
 from dataclasses import dataclass
@@ -113,6 +114,15 @@ class LiveRun:
     def reflections(self) -> Path:
         """Manifest of the reflections so far."""
         return self.folder / "reflections.json"
+
+    @property
+    def sealed(self) -> Path:
+        """Written once all is in the batch's files."""
+        return self.folder / "sealed.json"
+
+    def crews(self) -> list[Path]:
+        """Return the folders of all crews that have written something."""
+        return sorted({path.parents[1] for path in self.folder.glob("*/*/*rank-*.h5")})
 
 
 def experiment_file(trial: Path) -> Path:

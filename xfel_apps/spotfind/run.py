@@ -39,16 +39,7 @@ def spotfind_run(
     settings, worker : the sections
     """
     events = Events.read(events_path)
-    job = StageRun(
-        SPOTS,
-        spots_path,
-        events.manifest.run,
-        settings,
-        {EVENTS.name: events.manifest},
-        events.outcomes,
-        [int(event) for event in events.pending],
-        worker,
-    )
+    job = spotfind_job(events, spots_path, settings, worker)
     mpi.agree(comm, lambda: _clear(job))
 
     def make() -> SpotFinder:
@@ -62,6 +53,22 @@ def spotfind_run(
         return {**extra, "powder": _sum_powder(job)}, decided
 
     return run_stage(comm, job, make, finish)
+
+
+def spotfind_job(
+    events: Events, spots_path: Path, settings: SpotfindSettings, worker: WorkerSettings
+) -> StageRun:
+    """Return the work of finding the spots of a run's pending shots; they go to `spots_path`."""
+    return StageRun(
+        SPOTS,
+        spots_path,
+        events.manifest.run,
+        settings,
+        {EVENTS.name: events.manifest},
+        events.outcomes,
+        [int(event) for event in events.pending],
+        worker,
+    )
 
 
 def _clear(job: StageRun) -> None:

@@ -1,0 +1,196 @@
+"""A sealed run has the products of a batch run, whatever the crews have done and lost."""
+
+import random
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.live.live_run import ArrivingRun
+from tests.live.same import assert_same_products
+from tests.ranks import run_on_every
+from xfel_apps import mpi
+from xfel_apps.containers.crystals import CRYSTALS
+from xfel_apps.containers.manifest import Manifest, open_product
+from xfel_apps.containers.reflections import REFLECTIONS
+from xfel_apps.containers.spots import SPOTS
+from xfel_apps.experiment import Experiment
+from xfel_apps.index.run import index_run
+from xfel_apps.ingest.run import ingest
+from xfel_apps.integrate.run import integrate_run
+from xfel_apps.live.chunk import Facts
+from xfel_apps.live.layout import LiveRun
+from xfel_apps.live.seal import is_sealed, main, seal
+from xfel_apps.simulate.run import simulate
+from xfel_apps.simulate.settings import SimulateSettings
+from xfel_apps.spotfind.run import spotfind_run
+
+RUN = "r0001"
+N_SHOTS = 24
+FILES = ("a", "b", "c")
+SIMULATED = {
+    "shots": N_SHOTS // len(FILES),
+    "hit_fraction": 0.7,
+    "weak_fraction": 0.2,
+    "crystal": {"d_min_ang": 3.0},
+    "detector": {"module_px": [480, 480], "distance_mm": 60.0, "hot_fraction": 1e-5},
+}
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory) -> Experiment:
+    """Return the settings of a run of three files with a hot pixel or two."""
+    raw = tmp_path_factory.mktemp("raw")
+    for seed, name in enumerate(FILES):
+        simulate(SimulateSettings.checked({**SIMULATED, "seed": seed}), raw / name, mpi.serial())
+    return Experiment.checked(
+        {
+            "runs": {RUN: [str(raw / name) for name in FILES]},
+            "spotfind": {"hot_min_shots": 4, "min_spots": 6},
+            "index": {"cell": "79.2 79.2 38 90 90 90", "space_group": "P43212"},
+            "worker": {"flush_s": 0},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def batch(experiment, tmp_path_factory) -> Path:
+    """Return the run as the batch makes it."""
+    run = tmp_path_factory.mktemp("batch") / RUN
+    paths = [run / f"{name}.json" for name in ("events", "spots", "crystals", "reflections")]
+    ingest(RUN, experiment.runs[RUN], experiment.ingest, paths[0])
+    comm, worker = mpi.serial(), experiment.worker
+    spotfind_run(comm, paths[0], paths[1], experiment.spotfind, worker)
+    index_run(comm, (paths[0], paths[1]), paths[2], experiment.index, worker)
+    integrate_run(comm, (paths[0], paths[1], paths[2]), paths[3], experiment.integrate, worker)
+    return run
+
+
+@pytest.fixture(scope="module")
+def facts(batch) -> Facts:
+    """Return what the whole run tells: it has hot pixels."""
+    facts = Facts.of_manifest(dict(Manifest.read(batch / "spots.json").extra))
+    assert facts.hot_pixels
+    return facts
+
+
+@pytest.fixture
+def arrived(experiment, tmp_path) -> ArrivingRun:
+    """Return the run with its shots come in any order, in chunks of nine."""
+    order = random.Random(3).sample(range(N_SHOTS), N_SHOTS)
+    return ArrivingRun.make(LiveRun(tmp_path / "000", RUN), experiment, order, 9)
+
+
+def sealed(arrived: ArrivingRun) -> dict[str, int]:
+    """Seal the run and return how many shots were taken over."""
+    taken = seal(mpi.serial(), arrived.live, arrived.experiment).taken
+    assert is_sealed(arrived.live)
+    assert sorted(path.name for path in arrived.live.folder.iterdir()) == ["chunks", "sealed.json"]
+    return taken
+
+
+def n_of(batch: Path, *outcomes: str) -> int:
+    counts = Manifest.read(batch / "reflections.json").outcomes
+    return sum(counts[outcome] for outcome in outcomes)
+
+
+def test_all_is_taken_over_where_the_crews_knew_all(arrived, batch, facts):
+    arrived.crew("crew-a", range(0, 9), facts)
+    arrived.crew("crew-a", range(9, 14), facts, rank=2)
+    arrived.crew("crew-b", range(14, 24), facts)
+    n_integrated, n_hits = n_of(batch, "integrated"), n_of(batch, "integrated", "hit_not_indexed")
+    assert n_integrated > 8
+    taken = sealed(arrived)
+    assert taken == {"spots": 24, "crystals": n_hits, "reflections": n_integrated}
+    assert_same_products(arrived.live.products, batch)
+
+
+def test_what_was_done_with_other_hot_pixels_is_done_anew(arrived, batch, facts):
+    arrived.crew("crew-a", range(0, 9), Facts())
+    arrived.crew("crew-a", range(9, 24), facts, rank=2)
+    taken = sealed(arrived)
+    assert taken["spots"] == 24
+    assert 0 < taken["reflections"] < n_of(batch, "integrated")
+    assert_same_products(arrived.live.products, batch)
+
+
+def test_what_was_done_with_another_gain_is_integrated_anew(arrived, batch, facts):
+    arrived.crew("crew-a", range(24), Facts(facts.hot_pixels, 2.0))
+    taken = sealed(arrived)
+    assert taken["crystals"] > 0
+    assert taken["reflections"] == 0
+    assert_same_products(arrived.live.products, batch)
+
+
+def test_what_live_has_lost_is_made_up_for(arrived, batch, facts):
+    arrived.crew("crew-a", range(0, 5), facts, until=CRYSTALS)
+    arrived.crew("crew-b", range(9, 16), facts, until=SPOTS)
+    shutil.rmtree(arrived.live.chunk(18))
+    assert sealed(arrived)["spots"] == 12
+    assert_same_products(arrived.live.products, batch)
+
+
+def test_a_shot_that_two_crews_have_done_counts_once(arrived, batch, facts):
+    arrived.crew("crew-a", range(0, 14), facts)
+    arrived.crew("crew-b", range(10, 24), facts)
+    taken = sealed(arrived)
+    assert 14 <= taken["spots"] < 24  # what shares a powder sum with such a shot is done anew
+    assert taken["reflections"] == n_of(batch, "integrated")
+    assert_same_products(arrived.live.products, batch)
+
+
+def test_shots_in_the_powder_of_a_crew_that_died_are_not_added_again(arrived, batch, facts):
+    arrived.crew("crew-a", range(0, 9), facts)
+    shutil.rmtree(arrived.live.parts("crew-a", "crystals"))
+    next(arrived.live.parts("crew-a", "spots").glob("rank-*.h5")).unlink()
+    arrived.crew("crew-b", range(0, 24), facts, in_powder=range(0, 9))
+    assert sealed(arrived)["spots"] == 24
+    assert_same_products(arrived.live.products, batch)
+
+
+def test_a_shot_that_was_processed_with_another_wavelength_is_done_anew(arrived, batch, facts):
+    folder = arrived.live.chunk(9) / "events" / "rank-0000.h5"
+    with h5py.File(folder, "r+", libver="latest") as file:
+        file["shots/wavelength_ang"][2] *= 1.01
+    arrived.crew("crew-a", [*range(0, 11), *range(12, 24)], facts)
+    arrived.crew("crew-b", [11], facts)
+    taken = sealed(arrived)
+    assert taken["spots"] == 23
+    assert_same_products(arrived.live.products, batch)
+
+
+def test_any_number_of_ranks(arrived, batch, facts, tmp_path):
+    arrived.crew("crew-a", range(0, 9), facts)
+    arrived.crew("crew-a", range(9, 14), Facts(), rank=2)
+    arrived.crew("crew-b", range(14, 20), facts)
+    for size in (2, 3):
+        shutil.copytree(arrived.live.trial, tmp_path / f"{size}")
+    trial = str(tmp_path / "{size}")
+    run_on_every((2, 3), "xfel_apps.live.seal", "--trial", trial, "--run", RUN)
+    for size in (2, 3):
+        assert_same_products(tmp_path / f"{size}" / RUN, batch)
+        assert is_sealed(LiveRun(tmp_path / f"{size}", RUN))
+
+
+def test_who_did_a_shot_keeps_one_number_through_all_products(arrived, facts):
+    arrived.crew("crew-a", range(0, 12), facts)
+    arrived.crew("crew-b", range(12, 24), facts)
+    sealed(arrived)
+    ranks = {}
+    for product in (SPOTS, CRYSTALS, REFLECTIONS):
+        _, reader = open_product(arrived.live.products / f"{product.name}.json", product)
+        ranks[product.name] = reader.shots()["rank"]
+        reader.close()
+    assert set(ranks["spots"]) == {0, 1}
+    both = ranks["reflections"].index
+    np.testing.assert_array_equal(ranks["spots"][both], ranks["reflections"][both])
+
+
+def test_a_run_without_raw_files_is_refused(arrived, capsys):
+    arguments = ["--trial", str(arrived.live.trial), "--run", "r0002"]
+    assert main(arguments) == 1
+    assert "does not say where its raw files lie" in capsys.readouterr().err
+    assert main(["--trial", "nowhere", "--run", "r0002"]) == 1
+    assert "no settings of a live trial" in capsys.readouterr().err
