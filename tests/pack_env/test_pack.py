@@ -17,9 +17,9 @@ FRESH = "find $VIRTUAL_ENV -newer $VIRTUAL_ENV/pyvenv.cfg -name '*.pyc'"
 ASK = "import sys, tiny; print(tiny.answer(), sys.prefix, tiny.__file__, tiny.__cached__)"
 INFO = {
     "METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1\n",
-    "direct_url.json": '{"url": "file:///src", "dir_info": {"editable": true}}',
+    "direct_url.json": '{"url":"file:///src","dir_info":{"editable":true}}',
     "INSTALLER": "pip",
-    "RECORD": "tiny.pth,,\n../../../bin/tiny-says,,\ntiny-1.dist-info/METADATA,,\n",
+    "RECORD": "tiny.pth,,\n_tiny_hook.py,,\n../../../bin/tiny-says,,\ntiny-1.dist-info/METADATA,,\n",
 }
 
 
@@ -34,7 +34,8 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (src / "docs" / "__init__.py").write_text("")
     for name, text in INFO.items():
         (site / "tiny-1.dist-info" / name).write_text(text)
-    (site / "tiny.pth").write_text(f"{src}\n")
+    (site / "tiny.pth").write_text(f"{src}\nimport _tiny_hook\n")
+    (site / "_tiny_hook.py").write_text("print('looking for the sources')\n")
     says = tmp_path / "venv" / "bin" / "tiny-says"
     says.parent.mkdir()
     says.write_text(f"#!{tmp_path}/venv/bin/python\nimport tiny\nprint(tiny.answer())\n")
@@ -79,6 +80,7 @@ def test_many_at_once_share_one_copy_that_goes_with_the_last(sources, tmp_path):
     started = [start(packed, asks) for _ in range(n)]
     said = [process.communicate(timeout=120) for process in started]
     assert len(set(said)) == 1, said
+    assert said[0][1] == ""
     # The same folder for all, and nothing was compiled there.
     asked, script_said, _inode = said[0][0].splitlines()
     answer, prefix, file, cached = asked.split()

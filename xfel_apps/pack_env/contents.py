@@ -2,6 +2,7 @@
 
 import importlib.metadata as metadata
 import importlib.util
+import json
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
@@ -122,7 +123,8 @@ def is_needed(file: Path) -> bool:
 
 def is_editable(distribution: metadata.Distribution) -> bool:
     """Return whether a distribution is installed as a link to its sources (pip install -e)."""
-    return '"editable": true' in (distribution.read_text("direct_url.json") or "")
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    return bool(origin.get("dir_info", {}).get("editable", False))
 
 
 def editable_packages(distribution: metadata.Distribution) -> set[str]:
