@@ -1,5 +1,6 @@
 """Blocks on Slurm that give way in time, and are asked for no more than so often."""
 
+import re
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from parsl.providers import SlurmProvider
 from parsl.providers.errors import SubmitException
 from parsl.utils import wtime_to_minutes
 
-POOLS = ("reservation", "realtime", "preempt", "regular")
 REQUESTS_PER_MINUTE = 10
 WARNING_S = 60
 """Slurm says so long before a block ends, or when a reservation's job wants its nodes [s]."""
+# Slurm will never start such a block; other refusals (no answer, too many jobs) may pass.
+REFUSED = re.compile(r"[Ii]nvalid|[Dd]enied|not (available|permitted)|More processors")
 
 # The shell of a block is told (INT) before the block ends. It tells the MPI jobs, which flush and
 # exit, waits for them, and ends Parsl's manager, which has passed on their exit codes by then.
@@ -36,8 +38,17 @@ wait
 
 
 @dataclass(frozen=True)
+class Node:
+    """What the jobs of a node can have."""
+
+    cores: int
+    memory_mb: int
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
 class SlurmBlocks:
-    """Where blocks are queued and how long they last."""
+    """Where blocks are queued, how long they last and what they are made of."""
 
     qos: str | None
     walltime: str
@@ -45,14 +56,12 @@ class SlurmBlocks:
     reservation: str | None = None
     max_blocks: int = 1
     is_preemptible: bool = False
-
-
-def check_pool(pool: str, reservation: str | None) -> None:
-    """Raise a ValueError that names the pools, if a pool is unknown or has no reservation."""
-    if pool not in POOLS:
-        raise ValueError(f"no pool {pool}; known: {', '.join(POOLS)}")
-    if pool == "reservation" and reservation is None:
-        raise ValueError("the pool `reservation` needs the reservation's name: --parsl-reservation")
+    constraint: str | None = None
+    """Kind of nodes; by default any."""
+    node: Node | None = None
+    """What such a node has, where that is known."""
+    worker_init: tuple[str, ...] = ()
+    """Shell commands that a block begins with."""
 
 
 def provider(blocks: SlurmBlocks, nodes: int) -> "CappedSlurmProvider":
@@ -62,16 +71,21 @@ def provider(blocks: SlurmBlocks, nodes: int) -> "CappedSlurmProvider":
     options = ["--no-requeue", "--mem=0", f"--signal={signal}:INT@{WARNING_S}"]
     if blocks.reservation is not None:
         options.append(f"--reservation={blocks.reservation}")
+    if blocks.node is not None and blocks.node.gpus:
+        options.append(f"--gpus-per-node={blocks.node.gpus}")
+    init = (f"export PARSL_BLOCK_END=$(( $(date +%s) + {seconds} ))", *blocks.worker_init)
     return CappedSlurmProvider(
+        node=blocks.node,
         qos=blocks.qos,
         account=blocks.account,
+        constraint=blocks.constraint,
         walltime=blocks.walltime,
         nodes_per_block=nodes,
         init_blocks=0,
         min_blocks=0,
         max_blocks=blocks.max_blocks,
         scheduler_options="\n".join(f"#SBATCH {option}" for option in options),
-        worker_init=f"export PARSL_BLOCK_END=$(( $(date +%s) + {seconds} ))",
+        worker_init="\n".join(init),
         launcher=GivingWay(),
     )
 
@@ -87,14 +101,24 @@ class GivingWay(SimpleLauncher):
 
 
 class CappedSlurmProvider(SlurmProvider):
-    """Sees lost blocks within seconds, and asks for only so many in a minute.
+    """Sees lost blocks within seconds, asks for only so many in a minute, and notes refusals.
 
     A scheduler's hiccup has made Parsl ask for dozens (https://github.com/Parsl/parsl/issues/2851).
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, node: Node | None, **options: Any) -> None:
         super().__init__(**options)
+        self.node = node
+        self.refusal: str | None = None
+        """Why Slurm will not start such blocks; None while it may."""
         self._asked: deque[float] = deque(maxlen=REQUESTS_PER_MINUTE)
+
+    @property
+    def options(self) -> list[str]:
+        """Options of sbatch for a block."""
+        lines = self.scheduler_options.splitlines()
+        given = [line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")]
+        return [*given, f"--nodes={self.nodes_per_block}", f"--time={self.walltime}"]
 
     @property
     def status_polling_interval(self) -> int:
@@ -108,4 +132,26 @@ class CappedSlurmProvider(SlurmProvider):
             said = f"{REQUESTS_PER_MINUTE} blocks asked for in a minute"
             raise SubmitException(job_name, said)  # type: ignore[no-untyped-call]  # Parsl's
         self._asked.append(now)
-        return super().submit(command, tasks_per_node, job_name)
+        try:
+            return super().submit(command, tasks_per_node, job_name)
+        except SubmitException as error:
+            self.refusal = refusal(error.stderr or "")
+            raise
+
+
+def refusal(said: str) -> str | None:
+    """Return why Slurm will not start a job, from what sbatch said; None if it may later.
+
+    >>> refusal("sbatch: error: Batch job submission failed: Invalid qos specification")
+    'Invalid qos specification'
+    >>> refusal("sbatch: error: Batch job submission failed: Unable to contact slurm controller")
+    """
+    lines = [line.rpartition(": ")[2] for line in said.splitlines() if "Job " not in line]
+    return next((line for line in reversed(lines) if REFUSED.search(line)), None)
+
+
+def give_up_when_refused(executor: Any, status: dict[str, Any]) -> None:
+    """Fail an executor's tasks when Slurm will start no more blocks for them and none is left."""
+    reason = executor.provider.refusal
+    if reason and not executor.bad_state_is_set and all(s.terminal for s in status.values()):
+        executor.set_bad_state_and_fail_all(ValueError(f"Slurm refuses blocks: {reason}"))

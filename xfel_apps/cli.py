@@ -285,6 +285,29 @@ def simulate(
 
 @app.command()
 @expected_errors
+def replay(
+    run: Annotated[Path, typer.Argument(help="finished NXmx file or master")],
+    out: Annotated[Path, typer.Option(help="file to write; it grows while this runs")],
+    rate_hz: Annotated[float, typer.Option(min=0.001, help="frames a second")] = 120.0,
+    shots: Annotated[
+        int | None, typer.Option(min=1, help="frames to write, again from the first if need be")
+    ] = None,
+    shots_per_file: Annotated[
+        int | None, typer.Option(min=1, help="a new file, OUT_000001 ..., after so many frames")
+    ] = None,
+) -> None:
+    """Write a run again, frame by frame at the rate it was taken, for live processing to look at.
+
+    Example: xfelflow replay lyso/run_master.h5 --out raw/r0001.h5 --rate-hz 120
+    """
+    from xfel_apps.simulate.replay import ReplayPlan
+    from xfel_apps.simulate.replay import replay as write_again
+
+    print(write_again(run, out, ReplayPlan(rate_hz, shots, shots_per_file)))
+
+
+@app.command()
+@expected_errors
 def report(
     trial: Annotated[Path, typer.Argument(help="folder of a trial, or --out of process")],
     out: Annotated[Path | None, typer.Option(help="[default: TRIAL/report.html]")] = None,

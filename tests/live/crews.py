@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from tests.ranks import on_ranks
-from xfel_apps.containers.events import Events
 from xfel_apps.containers.manifest import write_text
 from xfel_apps.containers.product import Product
-from xfel_apps.containers.reader import ProductReader
+from xfel_apps.containers.reader import ProductReader, open_part
+from xfel_apps.errors import ContainerError
 from xfel_apps.experiment import Experiment
 from xfel_apps.ingest.run import ingest
 from xfel_apps.live.chunk import Chunk, Facts
@@ -54,13 +54,13 @@ class LiveTrial:
         write_text(self.live.daemon, json.dumps({"id": name, "now_s": time.time()}))
 
     def put(self, facts: Facts, **more: Any) -> list[Chunk]:
-        """Let a chunk of each raw file wait; the shots have the same numbers as in the batch."""
+        """Let a chunk of each raw file wait, the last first; numbers are those of the batch."""
         first, chunks = 0, []
         for path in self.raw:
             events = self.run.chunk(first) / "events.json"
             n_shots = ingest(RUN, [str(path)], self.experiment.ingest, events).n_events
             chunk = Chunk(str(self.run.trial), RUN, first, n_shots, facts, **more)
-            Queue(self.live).put(entry_name(chunk, LIVE_FIRST, time.time()), chunk)
+            Queue(self.live).put(entry_name(chunk, LIVE_FIRST, 1e9 + first), chunk)
             chunks.append(chunk)
             first += n_shots
         return chunks
@@ -96,7 +96,16 @@ class LiveTrial:
         return sorted(found)
 
     def tables(self, product: Product) -> dict[str, pd.DataFrame]:
-        return tables(ProductReader(self.parts(product), product))
+        """Return the tables of all parts but those that a full disk made unreadable."""
+        return tables(ProductReader(filter(_is_readable, self.parts(product)), product))
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        open_part(path).close()
+    except ContainerError:
+        return False
+    return True
 
 
 def tables(reader: ProductReader) -> dict[str, pd.DataFrame]:
@@ -105,8 +114,3 @@ def tables(reader: ProductReader) -> dict[str, pd.DataFrame]:
     found["shots"] = reader.shots().drop(columns=CLOCK)
     reader.close()
     return found
-
-
-def pending(path: Path) -> list[int]:
-    """Return the shots of a run that ingest leaves to be processed."""
-    return [int(event) for event in Events.read(path).pending]

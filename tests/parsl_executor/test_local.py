@@ -6,25 +6,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from parsl.providers import SlurmProvider
-from parsl.providers.errors import SubmitException
 from snakemake_executor_plugin_parsl.command import BLOCK_END, TOO_LATE, Command, run_command
 from snakemake_executor_plugin_parsl.configs import load_config
-from snakemake_executor_plugin_parsl.jobs import mpi_resources
 from snakemake_executor_plugin_parsl.settings import ExecutorSettings
 from snakemake_interface_common.exceptions import WorkflowError
-
-from parsl_configs._blocks import REQUESTS_PER_MINUTE, SlurmBlocks, provider
 
 REPO = Path(__file__).parents[2]
 PLUGIN = REPO / "snakemake-executor-plugin-parsl" / "src"
 
 SNAKEFILE = """
 rule all:
-    input: expand("out/{i}.txt", i=range(6)), "out/script.txt", "out/again.txt", "out/bad.txt"
+    input:
+        expand("out/{i}.txt", i=range(6)), "out/run.txt", "out/script.txt", "out/shadow.txt",
+        "out/group.txt", "out/again.txt", "out/bad.txt"
 rule one:
     output: "out/{i}.txt"
     wildcard_constraints: i="[0-9]"
@@ -32,10 +28,26 @@ rule one:
     benchmark: "benchmarks/{i}.tsv"
     threads: 2
     shell: "echo $OMP_NUM_THREADS $PWD $TMPDIR > {output}; echo said {wildcards.i} > {log}"
-rule script:
-    output: "out/script.txt"
+rule run:
+    output: "out/run.txt"
     run:
         open(output[0], "w").write("by a second Snakemake")
+rule script:
+    output: "out/script.txt"
+    script: "script.py"
+rule shadow:
+    output: "out/shadow.txt"
+    shadow: "minimal"
+    shell: "echo $PWD > {output}; touch left"
+rule group_1:
+    output: temp("out/part.txt")
+    group: "both"
+    shell: "echo $PPID > {output}"
+rule group_2:
+    input: "out/part.txt"
+    output: "out/group.txt"
+    group: "both"
+    shell: "(cat {input}; echo $PPID) > {output}"
 rule again:
     output: "out/again.txt"
     shell: "echo x >> starts.txt; [ $(wc -l < starts.txt) -ge 3 ] || exit 75; "
@@ -46,8 +58,12 @@ rule bad:
 """
 
 
+SCRIPT = "open(snakemake.output[0], 'w').write(snakemake.rule)"
+
+
 def start(folder: Path, snakefile: str, *options: str) -> subprocess.Popen[str]:
     (folder / "Snakefile").write_text(snakefile)
+    (folder / "script.py").write_text(SCRIPT)
     command = "-m snakemake --executor parsl --parsl-config parsl_configs.local --jobs 20"
     return subprocess.Popen(
         [sys.executable, *command.split(), *options],
@@ -84,7 +100,23 @@ def test_benchmark_files_are_snakemakes(run):
 
 
 def test_python_jobs_go_the_standard_way(run):
-    assert (run[0] / "out" / "script.txt").read_text() == "by a second Snakemake"
+    assert (run[0] / "out" / "run.txt").read_text() == "by a second Snakemake", run[2]
+    assert (run[0] / "out" / "script.txt").read_text() == "script"
+
+
+def test_shadow_jobs_have_a_folder_of_their_own(run):
+    folder = run[0]
+    assert Path((folder / "out" / "shadow.txt").read_text().strip()).parent != folder
+    assert not (folder / "left").exists()
+
+
+def test_groups_run_as_one_job(run):
+    """Both rules of the group were started by the same second Snakemake."""
+    starters = (run[0] / "out" / "group.txt").read_text().split()
+    assert len(starters) == 2
+    assert not (run[0] / "out" / "part.txt").exists()
+    logs = [path.name for path in (run[0] / ".snakemake" / "parsl_logs").iterdir()]
+    assert not {"group_1", "group_2"} & set(logs)
 
 
 def test_stopped_jobs_go_on(run):
@@ -144,44 +176,13 @@ def test_commands_longer_than_an_argument_can_be(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"config": "mars"}, "no module parsl_configs.mars; known in .*: local, slurm"),
+        (
+            {"config": "mars"},
+            "no module parsl_configs.mars; known in .*: frontier, local, perlmutter, slurm",
+        ),
         ({"config": "local", "account": "m1234"}, "has no account; it takes: max_blocks"),
     ],
 )
 def test_bad_settings_are_one_line_that_names_the_valid_ones(settings, message):
     with pytest.raises(WorkflowError, match=message):
         load_config(ExecutorSettings(**settings), REPO)
-
-
-def test_blocks_are_asked_for_only_so_often(monkeypatch):
-    made = provider(SlurmBlocks(qos=None, walltime="00:10:00"), nodes=1)
-    monkeypatch.setattr(SlurmProvider, "submit", lambda *_: "1")
-    for _ in range(REQUESTS_PER_MINUTE):
-        assert made.submit("true", 1) == "1"
-    with pytest.raises(SubmitException, match="in a minute"):
-        made.submit("true", 1)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"pool": "fast"}, "no pool fast; known: reservation, realtime, preempt, regular"),
-        ({"pool": "reservation"}, "needs the reservation's name: --parsl-reservation"),
-    ],
-)
-def test_an_unknown_pool_is_one_line_that_names_the_known_ones(options, message):
-    with pytest.raises(WorkflowError, match=message):
-        load_config(ExecutorSettings(config="slurm", **options), REPO)
-
-
-class Resources(dict):
-    __getattr__ = dict.__getitem__
-
-
-def test_options_and_memory_of_an_mpi_job_reach_its_launcher():
-    resources = Resources(mpi="srun --mpi=pmi2", nodes=2, tasks=7, mem_mb=2001, cpus_per_task=3)
-    whole = mpi_resources(SimpleNamespace(resources=resources))
-    assert whole["launcher_options"] == "--mpi=pmi2 --cpus-per-task=3 --mem=1001"
-    assert (whole["num_nodes"], whole["num_ranks"], whole["ranks_per_node"]) == (2, 7, 4)
-    per_cpu = mpi_resources(SimpleNamespace(resources=Resources(resources, mem_mb_per_cpu=100)))
-    assert per_cpu["launcher_options"] == "--mpi=pmi2 --cpus-per-task=3 --mem=1200"

@@ -1,12 +1,17 @@
 """One Slurm cluster for all tests of this folder (see tests/conftest.py), empty before each."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.slurm import packages
 from tests.slurm.cluster import Cluster
+from tests.slurm.jobs import start_snakemake
+
+PARSL = ("--executor", "parsl", "--parsl-config", "parsl_configs.slurm", "--jobs", "20")
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +31,26 @@ def slurm(whole_cluster: Cluster) -> Iterator[Cluster]:
     whole_cluster.drain()
     yield whole_cluster
     whole_cluster.drain()
+
+
+@pytest.fixture
+def start(
+    slurm: Cluster, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., tuple[Path, subprocess.Popen[str]]]]:
+    """Start Snakemake with the plugin, in a folder of its own, as the cluster's user."""
+    folder = slurm.home / request.node.name
+    slurm.run("mkdir", str(folder))
+    started = []
+
+    def snakemake(snakefile: str, *options: str) -> tuple[Path, subprocess.Popen[str]]:
+        (folder / "Snakefile").write_text(snakefile)
+        process = start_snakemake(slurm, folder, *PARSL, *options)
+        started.append(process)
+        return folder, process
+
+    yield snakemake
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        said, _ = process.communicate()
+        print(said)  # pytest shows it where the test failed

@@ -1,14 +1,6 @@
 """Snakemake jobs through Parsl's blocks on the Slurm cluster."""
 
-import subprocess
 import time
-from pathlib import Path
-
-import pytest
-
-from tests.slurm.jobs import start_snakemake
-
-PARSL = ("--executor", "parsl", "--parsl-config", "parsl_configs.slurm", "--jobs", "20")
 
 SNAKEFILE = """
 rule all:
@@ -37,27 +29,6 @@ trap 'touch stopped.$SLURM_PROCID; exit 75' INT
 touch started.$SLURM_PROCID
 for i in $(seq 600); do sleep 0.1; done
 """
-
-
-@pytest.fixture
-def start(slurm, request):
-    """Start Snakemake in a folder of its own, as the cluster's user."""
-    folder = slurm.home / request.node.name
-    slurm.run("mkdir", str(folder))
-    started = []
-
-    def snakemake(snakefile: str, *options: str) -> tuple[Path, subprocess.Popen[str]]:
-        (folder / "Snakefile").write_text(snakefile)
-        process = start_snakemake(slurm, folder, *PARSL, *options)
-        started.append(process)
-        return folder, process
-
-    yield snakemake
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        said, _ = process.communicate()
-        print(said)  # pytest shows it where the test failed
 
 
 def test_mpi_jobs_spread_over_their_nodes_and_small_ones_share(start):

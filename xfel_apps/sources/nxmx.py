@@ -37,6 +37,15 @@ def _entry(file: h5py.File) -> h5py.Group | None:
     return None
 
 
+def frame_datasets(file: h5py.File, path: Path) -> list[str]:
+    """Return the full names of the datasets that hold the frames of an NXmx file, in order."""
+    entry = _entry(file)
+    if entry is None:
+        raise SourceError(f"{path}: no NXentry with an NXinstrument and an NXdetector")
+    detector = _detector(find_class(entry, "NXinstrument")[0])
+    return _data_names(_data_group(entry, detector, path))
+
+
 def understands(path: Path, geometry: Path | None) -> bool:
     """Return whether the file has an NXentry with an NXdetector; a `.geom` file overrides it."""
     if geometry is not None or not is_hdf5(path):
@@ -60,8 +69,7 @@ class NxmxFile:
         if entry is None:
             raise SourceError(f"{path}: no NXentry with an NXinstrument and an NXdetector")
         instrument = find_class(entry, "NXinstrument")[0]
-        detectors = find_class(instrument, "NXdetector")
-        detector = next((d for d in detectors if find_class(d, "NXdetector_module")), detectors[0])
+        detector = _detector(instrument)
         with reading(path, "the frames"):
             data = _data_group(entry, detector, path)
             expected = _images_expected(detector)
@@ -120,6 +128,12 @@ class NxmxFile:
         """Close the file and those it links to."""
         self._stack.close()
         self._file.close()
+
+
+def _detector(instrument: h5py.Group) -> h5py.Group:
+    """Return the detector, the first one with modules if there are several."""
+    detectors = find_class(instrument, "NXdetector")
+    return next((d for d in detectors if find_class(d, "NXdetector_module")), detectors[0])
 
 
 def _data_group(entry: h5py.Group, detector: h5py.Group, path: Path) -> h5py.Group:

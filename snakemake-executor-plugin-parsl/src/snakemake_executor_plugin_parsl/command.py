@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_parsl.places import places
+
 BLOCK_END = "PARSL_BLOCK_END"
 """Environment variable of a block: when its walltime is over [s since 1970]."""
 TOO_LATE = -1000
@@ -40,6 +42,10 @@ class Command:
     """Benchmark file to write."""
     runtime_s: float | None = None
     """The longest that the command takes [s]."""
+    cores: int | None = None
+    """Cores of the worker's node that it keeps busy; None: it has nodes of its own."""
+    memory_mb: float | None = None
+    """Memory of the node that it needs at most [MB]."""
 
 
 def run_command(
@@ -49,8 +55,14 @@ def run_command(
 
     Parsl reads the resource specification before it calls this function in a worker.
     """
-    if command.runtime_s and time.time() + command.runtime_s > block_end():
-        return TOO_LATE
+    with places(command.cores, command.memory_mb):
+        if command.runtime_s and time.time() + command.runtime_s > block_end():
+            return TOO_LATE
+        return run_here(command)
+
+
+def run_here(command: Command) -> int:
+    """Run a command now and return its exit code."""
     log = Path(command.folder, command.log)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output, tempfile.TemporaryDirectory() as folder:

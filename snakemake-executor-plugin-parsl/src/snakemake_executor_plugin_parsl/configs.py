@@ -10,8 +10,8 @@ from pkgutil import iter_modules
 from typing import Any
 
 from parsl.config import Config
-from snakemake_interface_common.exceptions import WorkflowError
 
+from snakemake_executor_plugin_parsl.errors import RefusalError
 from snakemake_executor_plugin_parsl.settings import ExecutorSettings
 
 NOT_FOR_CONFIGS = ("config", "tries")
@@ -27,7 +27,7 @@ def load_config(settings: ExecutorSettings, folder: Path) -> Config:
 
     Raises
     ------
-    WorkflowError : there is no such module, or it refuses the settings
+    RefusalError : there is no such module, or it refuses the settings
     """
     name = settings.config if "." in settings.config else f"parsl_configs.{settings.config}"
     sys.path.insert(0, str(folder))
@@ -36,7 +36,7 @@ def load_config(settings: ExecutorSettings, folder: Path) -> Config:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
-        raise WorkflowError(
+        raise RefusalError(
             f"--parsl-config {settings.config}: no module {name}; "
             f"known in {folder / 'parsl_configs'}: {', '.join(known(folder))}"
         ) from None
@@ -45,7 +45,7 @@ def load_config(settings: ExecutorSettings, folder: Path) -> Config:
     try:
         config = make_config(**chosen(settings, make_config))
     except ValueError as error:
-        raise WorkflowError(f"--parsl-config {settings.config}: {error}") from None
+        raise RefusalError(f"--parsl-config {settings.config}: {error}") from None
     assert isinstance(config, Config)
     return config
 
@@ -65,7 +65,7 @@ def chosen(settings: ExecutorSettings, make_config: Any) -> dict[str, Any]:
     }
     taken = list(inspect.signature(make_config).parameters)
     if unknown := sorted(set(given) - set(taken)):
-        raise WorkflowError(
+        raise RefusalError(
             f"--parsl-config {settings.config} has no {', '.join(unknown)}; it takes: "
             f"{', '.join(taken) or 'nothing'}"
         )

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from parsl.dataflow.dflow import DataFlowKernel
-from parsl.executors import MPIExecutor
+from parsl.executors import HighThroughputExecutor, MPIExecutor
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
-from parsl.utils import wtime_to_minutes
-from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import CommonSettings
 
+from snakemake_executor_plugin_parsl.checks import check_job
 from snakemake_executor_plugin_parsl.command import TOO_LATE, Command, run_command
 from snakemake_executor_plugin_parsl.configs import load_config, own_executors
 from snakemake_executor_plugin_parsl.jobs import (
     is_plain,
     mpi_resources,
+    number,
     plain_command,
     runtime_s,
 )
@@ -69,12 +69,13 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # Snakemake's interface h
         executors = own_executors(config)
         self.mpi: list[Any] = [x for x in executors if isinstance(x, MPIExecutor)]
         self.small: list[Any] = [x for x in executors if not isinstance(x, MPIExecutor)]
+        self._check_all()
         self.parsl = DataFlowKernel(config)
 
     def run_job(self, job: Any) -> None:
         """Hand a job to Parsl."""
         resources = self._mpi_resources(job)
-        self._check_runtime(job, in_mpi_block=resources is not None)
+        check_job(job, self._executors(resources), resources)
         log = str(Path(".snakemake", "parsl_logs", str(job.name), f"{job.jobid}.log"))
         folder = str(Path.cwd())
         if not job.is_group() and is_plain(job, self.workflow):
@@ -82,7 +83,14 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # Snakemake's interface h
             command = plain_command(job, folder, log, placed_by_parsl=resources is not None)
         else:
             text = self.format_job_exec(job)
-            command = Command(text=str(text), folder=folder, log=log, runtime_s=runtime_s(job))
+            command = Command(
+                text=str(text),
+                folder=folder,
+                log=log,
+                runtime_s=runtime_s(job),
+                cores=None if resources is not None else int(job.threads),
+                memory_mb=number(job, "mem_mb"),
+            )
         submission = Submission(command, resources, self._submit(command, resources))
         info = SubmittedJobInfo(job, external_jobid=str(job.jobid), aux={"it": submission})
         self.report_job_submission(info)
@@ -91,30 +99,20 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # Snakemake's interface h
         """Return what an MPI job asks Parsl for; None for a job of the small kind."""
         if job.is_group() or not self.mpi or not job.resources.get("mpi"):
             return None
-        resources = mpi_resources(job)
-        nodes = max(executor.provider.nodes_per_block for executor in self.mpi)
-        if resources["num_nodes"] > nodes:
-            raise WorkflowError(
-                f"rule {job.rule.name} asks for {resources['num_nodes']} nodes, but blocks of "
-                f"--parsl-config {self.settings.config} have {nodes}: set --parsl-nodes"
-            )
-        return resources
+        return mpi_resources(job, self.mpi[0].mpi_launcher)
 
-    def _check_runtime(self, job: Any, *, in_mpi_block: bool) -> None:
-        """Refuse a job that takes longer than a block lasts."""
-        needed_s = runtime_s(job) or 0.0
-        for executor in self.mpi if in_mpi_block else self.small:
-            walltime = getattr(executor.provider, "walltime", None)
-            if hasattr(executor.provider, "partition") and walltime:
-                allowed_s = 60.0 * wtime_to_minutes(walltime)
-                if needed_s >= allowed_s:
-                    raise WorkflowError(
-                        f"rule {job.name}: runtime={needed_s / 60:g} minutes does not fit in "
-                        f"blocks of {walltime}: set --parsl-walltime or lower the runtime"
-                    )
+    def _executors(self, resources: dict[str, Any] | None) -> list[Any]:
+        return self.small if resources is None else self.mpi
+
+    def _check_all(self) -> None:
+        """Refuse the workflow if one of its jobs cannot run in any block."""
+        for job in self.dag.needrun_jobs():
+            if not job.is_local and job.group is None:
+                resources = self._mpi_resources(job)
+                check_job(job, self._executors(resources), resources)
 
     def _submit(self, command: Command, resources: dict[str, Any] | None) -> Future[int]:
-        executors = self.mpi if resources is not None else self.small
+        executors = self._executors(resources)
         extra = {} if resources is None else {"parsl_resource_specification": dict(resources)}
         future: Future[int] = self.parsl.submit(
             run_command,
@@ -158,9 +156,14 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # Snakemake's interface h
         return False
 
     def _start_when_due(self, submission: Submission) -> None:
-        if time.monotonic() > submission.not_before:
-            submission.not_before = 0.0
-            submission.future = self._submit(submission.command, submission.resources)
+        """Queue a job again that came to a block too late, which ends if it has nothing to do."""
+        if time.monotonic() <= submission.not_before:
+            return
+        for executor in self._executors(submission.resources):
+            if isinstance(executor, HighThroughputExecutor) and executor.outstanding() == 0:
+                executor.scale_in_facade(len(executor.status_facade), max_idletime=1.0)
+        submission.not_before = 0.0
+        submission.future = self._submit(submission.command, submission.resources)
 
     def _start_again(
         self, info: SubmittedJobInfo, submission: Submission, error: BaseException | None

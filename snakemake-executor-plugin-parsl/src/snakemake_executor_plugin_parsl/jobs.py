@@ -70,6 +70,8 @@ def plain_command(job: Any, folder: str, log: str, *, placed_by_parsl: bool) -> 
         temporary=str(temporary) if temporary else None,
         benchmark=str(job.benchmark) if job.benchmark else None,
         runtime_s=runtime_s(job),
+        cores=None if placed_by_parsl else int(job.threads),
+        memory_mb=number(job, "mem_mb"),
     )
 
 
@@ -84,30 +86,38 @@ class _Changed:
         return getattr(self._resources, name)
 
 
+def number(job: Any, name: str) -> float | None:
+    """Return a resource of a job; None if it has none, or if it depends on files yet to be made."""
+    try:
+        return float(job.resources.get(name))
+    except (TypeError, ValueError):
+        return None
+
+
 def runtime_s(job: Any) -> float | None:
     """Return the longest that a job takes, by its resources [s]."""
-    minutes = job.resources.get("runtime")
-    return None if minutes is None else 60.0 * float(minutes)
+    minutes = number(job, "runtime")
+    return None if minutes is None else 60.0 * minutes
 
 
-def mpi_resources(job: Any) -> dict[str, Any]:
-    """Return Parsl's resource specification of an MPI job."""
-    nodes = int(job.resources.get("nodes", 1))
-    tasks = int(job.resources.get("tasks", 1))
-    ranks_per_node = math.ceil(tasks / nodes)
-    cpus = job.resources.get("cpus_per_task")
-    options = str(job.resources.mpi).split()[1:]  # what follows the launcher's name
-    if cpus:
-        options.append(f"--cpus-per-task={cpus}")
-    if gpus := job.resources.get("gpus"):
-        options.append(f"--gpus={gpus}")
-    if per_cpu := job.resources.get("mem_mb_per_cpu"):
-        options.append(f"--mem={int(per_cpu) * ranks_per_node * int(cpus or 1)}")
-    elif memory := job.resources.get("mem_mb"):
-        options.append(f"--mem={math.ceil(int(memory) / nodes)}")
+def mpi_resources(job: Any, launcher: str) -> dict[str, Any]:
+    """Return Parsl's resource specification of an MPI job.
+
+    Its nodes are its own, so it has all their memory. Options that follow the launcher's name in
+    the resource `mpi` are kept, if it is the launcher that Parsl starts.
+    """
+    nodes = int(number(job, "nodes") or 1)
+    tasks = int(number(job, "tasks") or nodes)
+    name, *options = str(job.resources.mpi).split()
+    if name != launcher:
+        options = []
+    if cpus := number(job, "cpus_per_task"):
+        options.append(f"--cpus-per-task={cpus:.0f}")
+    if gpus := number(job, "gpus"):
+        options.append(f"--gpus={gpus:.0f}")
     return {
         "num_nodes": nodes,
         "num_ranks": tasks,
-        "ranks_per_node": ranks_per_node,
+        "ranks_per_node": math.ceil(tasks / nodes),
         "launcher_options": " ".join(options),
     }

@@ -30,6 +30,10 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]  # it has no
     walltime: Optional[str] = _setting(None, "Walltime of a block, as HH:MM:SS.")
     account: Optional[str] = _setting(None, "Account that blocks are charged to.")
     reservation: Optional[str] = _setting(None, "Reservation that blocks run in.")
+    qos: Optional[str] = _setting(
+        None, "QOS that blocks are queued with, instead of the pool's own."
+    )
+    constraint: Optional[str] = _setting(None, "Kind of nodes, as Slurm names it: cpu, gpu, ...")
     max_blocks: Optional[int] = _setting(None, "Most blocks at a time of each kind.")
     tries: int = _setting(
         5, "How often a job is started again that was lost with its block, or exited with 75."

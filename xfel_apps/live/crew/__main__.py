@@ -1,12 +1,14 @@
 """Chunks to products while runs grow: `python -m mpi4py -m xfel_apps.live.crew --results R ...`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from xfel_apps import app, mpi
 from xfel_apps.live.crew.beat import CrewName
+from xfel_apps.live.crew.disk import say_once
 from xfel_apps.live.crew.run import run_crew
 from xfel_apps.live.settings import LiveSettings
 from xfel_apps.worker import WorkerSettings
@@ -39,5 +41,19 @@ def main(argv: Sequence[str] | None = None, comm: mpi.Comm | None = None) -> int
     return app.run(_body, _parser(), argv, comm)
 
 
+def _leave(code: int) -> None:
+    """End this process, and after an error all ranks, without what Python does at its end.
+
+    HDF5 would try to close its files then, and crashes where the disk is full.
+    """
+    if code == app.EXIT_ERROR:
+        sys.stderr.flush()
+        if mpi.world().size > 1:
+            mpi.world().Abort(code)
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    say_once()
+    _leave(main())

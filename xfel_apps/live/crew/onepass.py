@@ -1,7 +1,5 @@
 """Spotfind, index and integrate on a shot, one after the other, its frame read once."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +11,12 @@ from xfel_apps.containers.product import Product
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.spots import SPOTS, Spots, is_good
 from xfel_apps.containers.writer import ContainerWriter
-from xfel_apps.errors import ContainerError
 from xfel_apps.experiment import Experiment
 from xfel_apps.index.processor import FoundSpots, Indexer
 from xfel_apps.index.target import TargetLattice
 from xfel_apps.integrate.processor import Integrator, RunInput
 from xfel_apps.live.chunk import Facts, live_digest
+from xfel_apps.live.crew.disk import writing
 from xfel_apps.live.crew.shots import ChunkShots, OneFrame, ShotRows
 from xfel_apps.live.layout import LiveRun
 from xfel_apps.spotfind.powder import RankPowder
@@ -36,18 +34,6 @@ class Place(NamedTuple):
     def folder(self, product: Product) -> Path:
         """Return the folder of the rank's containers of a product."""
         return self.run.parts(self.crew, product.name)
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn what HDF5 says of a disk that is full or gone into one line."""
-    try:
-        yield
-    except (OSError, RuntimeError) as err:
-        text = " ".join(str(err).split())
-        raise ContainerError(
-            f"{folder}: cannot write ({text}); make room, the shots will be done again"
-        ) from err
 
 
 def is_still_hit(spots: Spots, facts: Facts, min_spots: int) -> bool:

@@ -8,125 +8,23 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from mpi4py import MPI
 
 from xfel_apps import mpi
 from xfel_apps.errors import XfelError
-from xfel_apps.live.crew.beat import STOPPING, CrewName, CrewState, DaemonWatch
+from xfel_apps.live.crew.beat import STOPPING, CrewState
+from xfel_apps.live.crew.foreman import End, Foreman
 from xfel_apps.live.crew.ledger import Ledger
-from xfel_apps.live.crew.worker import Assignment, CrewWorker, Done
-
-CHECK_S = 1.0
-"""Time between looks at the daemon's file and at the claims [s]."""
-
-LONGEST_SLEEP_S = 0.01
+from xfel_apps.live.crew.messages import Order, Report, Sleeper
+from xfel_apps.live.crew.worker import CrewWorker
 
 N_STAGES = 3
 """Stages in one pass, each with its own limit of time."""
 
 SPARE_S = 120.0
 """A worker may be silent for so long beyond the limits of a shot, as file systems stall [s]."""
-
-
-class End(Enum):
-    """Why a crew ends."""
-
-    STOPPED = "stopped; what is left waits again"
-    NO_WORK = "no work for a while"
-    OTHER_DAEMON = "another daemon has taken over"
-    NO_DAEMON = "the daemon is gone and nothing waits"
-
-
-class Report(NamedTuple):
-    """What a worker tells rank 0.
-
-    Attributes
-    ----------
-    durable : shots that have become durable
-    wants : whether it waits for an order
-    stops : whether it was told by a signal to stop, or its time is over
-    is_last : whether it ends now
-    refused : name of a chunk that it cannot work on, and why
-    """
-
-    durable: Sequence[Done]
-    wants: bool = False
-    stops: bool = False
-    is_last: bool = False
-    refused: tuple[str, str] | None = None
-
-
-class Order(NamedTuple):
-    """What rank 0 tells a worker: process shots, or flush (no shots), or end.
-
-    Attributes
-    ----------
-    shots : live numbers
-    assignment : chunk of the shots, where it is another one than before
-    ends : flush, report and end
-    """
-
-    shots: Sequence[int] = ()
-    assignment: Assignment | None = None
-    ends: bool = False
-
-
-class Sleeper:
-    """Sleeps a little longer each time, so that waiting costs nothing and work is seen at once."""
-
-    def __init__(self) -> None:
-        self._next_s = mpi.POLL_S
-
-    def sleep(self) -> None:
-        """Sleep for a moment."""
-        time.sleep(self._next_s)
-        self._next_s = min(1.2 * self._next_s, LONGEST_SLEEP_S)
-
-    def reset(self) -> None:
-        """Begin with short moments again."""
-        self._next_s = mpi.POLL_S
-
-
-class Foreman:
-    """Decides when the crew ends.
-
-    Parameters
-    ----------
-    crew : who it is
-    ledger : its chunks
-    stop : a signal's request
-    idle_s : longest time without work [s]
-    """
-
-    def __init__(
-        self, crew: CrewName, ledger: Ledger, stop: mpi.StopRequest, idle_s: float
-    ) -> None:
-        self._daemon = DaemonWatch(crew)
-        self._ledger = ledger
-        self._stop = stop
-        self._idle_s = idle_s
-        self._check_s = 0.0
-
-    def end(self) -> End | None:
-        """Return why the crew is to end now, if it is."""
-        if self._stop.wanted:
-            return End.STOPPED
-        now_s = time.monotonic()
-        if now_s < self._check_s:
-            return None
-        self._check_s = now_s + CHECK_S
-        self._ledger.drop_lost()
-        if self._daemon.has_changed():
-            return End.OTHER_DAEMON
-        is_silent, idle_s = self._daemon.is_silent(), self._ledger.idle_s
-        if idle_s is None:
-            return None
-        if is_silent:
-            return End.NO_DAEMON
-        return End.NO_WORK if idle_s > self._idle_s else None
 
 
 def alone(worker: CrewWorker, ledger: Ledger, foreman: Foreman, stop: mpi.StopRequest) -> End:

@@ -3,8 +3,9 @@
 from xfel_apps import mpi
 from xfel_apps.errors import StoppedError
 from xfel_apps.live.crew.beat import Beat, CrewName, CrewState
+from xfel_apps.live.crew.foreman import End, Foreman
 from xfel_apps.live.crew.ledger import Ledger
-from xfel_apps.live.crew.ranks import End, Foreman, Leader, alone, follow
+from xfel_apps.live.crew.ranks import Leader, alone, follow
 from xfel_apps.live.crew.worker import CrewWorker
 from xfel_apps.live.settings import LiveSettings
 from xfel_apps.worker import WorkerSettings
