@@ -17,7 +17,11 @@ except XfelError as error:
     raise WorkflowError(str(error)) from None
 
 # `python` and `mpiexec` are those beside the Snakemake that runs, whether its environment is active or not.
-shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
+# Where srun has started that Snakemake, a job would take itself for a rank of that srun.
+shell.prefix(
+    f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; '
+    "unset PMI_FD PMI_RANK PMI_SIZE; "
+)
 
 TRIAL = EXPERIMENT.folder.as_posix()
 WORKER = EXPERIMENT.worker.canonical()
