@@ -1,5 +1,7 @@
 """CXI and plain HDF5 with a CrystFEL geometry file."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -63,6 +65,46 @@ def test_frames_geometry_and_scalars(cxi: tuple[Path, Path]) -> None:
     assert raw.scalars(2)["timestamp_s"] == 102.0
     with pytest.raises(GeometryError, match="wavelength"):
         raw.beam(2)
+
+
+KILLED_WRITER = """
+import os, sys
+import h5py
+with h5py.File(sys.argv[1]) as whole:
+    file = h5py.File(sys.argv[2], "w", libver="latest")
+    def add(name, item):
+        if isinstance(item, h5py.Dataset):
+            grows = {"maxshape": (None, *item.shape[1:]), "chunks": (1, *item.shape[1:])}
+            file.create_dataset(name, data=item[()], **(grows if len(item) == 3 else {}))
+    whole.visititems(add)
+    file.swmr_mode = True
+    file["entry_1/data_1/data"].resize(6, axis=0)
+    file["entry_1/data_1/data"][3:5] = 1
+    rows = {"photon_energy_eV": 9100.0, "detector_1/EncoderValue": 0.0, "machineTime": 103.0}
+    for name, value in rows.items():
+        file[f"LCLS/{name}"].resize(int(sys.argv[3]) if "Encoder" in name else 6, axis=0)
+        file[f"LCLS/{name}"][3:] = value
+    file.flush()
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(("n_rows", "n_frames"), [(4, 4), (6, 5)])
+def test_a_file_that_grows_ends_where_anything_is_missing(
+    cxi: tuple[Path, Path], n_rows: int, n_frames: int
+) -> None:
+    path, geometry = cxi
+    growing = path.with_name("growing.cxi")
+    command = [sys.executable, "-c", KILLED_WRITER, str(path), str(growing), str(n_rows)]
+    subprocess.run(command, check=True)
+    raw = open_raw(growing, geometry)
+    assert raw.n_frames == raw.n_complete() == n_frames
+    assert raw.beam(3).wavelength_ang == pytest.approx(12398.4198 / 9100)
+    assert raw.detector(3).panels[0].origin_mm[2] == pytest.approx(-500.0)
+    assert raw.pixels(3).mean() == 1
+    assert raw.mask(3).sum() == 23
+    assert raw.scalars(2)["timestamp_s"] == 102.0
+    raw.close()
 
 
 def test_the_mask_takes_bad_bits_only(cxi: tuple[Path, Path]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import h5py
 
-from xfel_apps.sources.hdf5_state import grows
+from xfel_apps.sources.hdf5_state import grows, written_frames
 from xfel_apps.sources.nxmx_beam import ITEMS
 from xfel_apps.sources.scalars import PER_SHOT
 
@@ -28,7 +28,7 @@ def n_recorded(
     for item in _growing(groups, detector):
         name = item.name.rpartition("/")[2]
         if item.name not in frames and (len(item) or name in ITEMS or name in PER_SHOT):
-            lengths.append(len(item))
+            lengths.append(written_frames(item))
     return min(lengths)
 
 
