@@ -14,8 +14,11 @@ from tests.ranks import run_on_every
 from xfel_apps import mpi
 from xfel_apps.containers.crystals import CRYSTALS
 from xfel_apps.containers.manifest import Manifest, open_product
+from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.containers.reflections import REFLECTIONS
+from xfel_apps.containers.results import run_folders
 from xfel_apps.containers.spots import SPOTS
+from xfel_apps.errors import ContainerError
 from xfel_apps.experiment import Experiment
 from xfel_apps.index.run import index_run
 from xfel_apps.ingest.run import ingest
@@ -23,6 +26,8 @@ from xfel_apps.integrate.run import integrate_run
 from xfel_apps.live.chunk import Facts
 from xfel_apps.live.layout import LiveRun
 from xfel_apps.live.seal import is_sealed, main, seal
+from xfel_apps.live.snapshot import read_log, snapshot
+from xfel_apps.merge.__main__ import main as merge
 from xfel_apps.simulate.run import simulate
 from xfel_apps.simulate.settings import SimulateSettings
 from xfel_apps.spotfind.run import spotfind_run
@@ -87,7 +92,8 @@ def sealed(arrived: ArrivingRun) -> dict[str, int]:
     """Seal the run and return how many shots were taken over."""
     taken = seal(mpi.serial(), arrived.live, arrived.experiment).taken
     assert is_sealed(arrived.live)
-    assert sorted(path.name for path in arrived.live.folder.iterdir()) == ["chunks", "sealed.json"]
+    left = {path.name for path in arrived.live.folder.iterdir()}
+    assert left <= {"chunks", "sealed.json", "snapshots.jsonl"}
     return taken
 
 
@@ -194,3 +200,43 @@ def test_a_run_without_raw_files_is_refused(arrived, capsys):
     assert "does not say where its raw files lie" in capsys.readouterr().err
     assert main(["--trial", "nowhere", "--run", "r0002"]) == 1
     assert "no settings of a live trial" in capsys.readouterr().err
+
+
+def merged(reflections: Path, folder: Path) -> MergedManifest:
+    """Merge one run."""
+    arguments = ["--reflections", str(reflections), "--merged", str(folder / "merged.json")]
+    assert merge([*arguments, "--settings", '{"d_min_ang": 4.0, "min_correlation": -1}']) == 0
+    return MergedManifest.read(folder / "merged.json")
+
+
+def test_what_a_growing_run_has_can_be_merged(arrived, batch, facts, tmp_path):
+    arrived.crew("crew-a", range(0, 9), Facts())
+    arrived.crew("crew-b", range(9, 14), facts)
+    first = snapshot(arrived.live, arrived.experiment)
+    before = Manifest.read(first, REFLECTIONS)
+    assert before.n_events == 14
+    assert merged(first, tmp_path / "v001").n_crystals == before.outcomes["integrated"] > 4
+    # Later parts of a crew, and one that is only just being made.
+    arrived.crew("crew-b", range(14, 24), facts)
+    arrived.live.parts("crew-c", "reflections").mkdir(parents=True)
+    (arrived.live.parts("crew-c", "reflections") / "rank-0001.h5").write_bytes(b"")
+    now = Manifest.read(snapshot(arrived.live, arrived.experiment), REFLECTIONS)
+    assert now.digest != before.digest
+    assert now.n_events == 24
+    assert now.outcomes == Manifest.read(batch / "reflections.json").outcomes
+    again = Manifest.read(snapshot(arrived.live, arrived.experiment), REFLECTIONS)
+    assert again.digest == now.digest
+    with arrived.live.snapshots.open() as lines:
+        log = list(read_log(lines))
+    assert [entry["digest"] for entry in log] == [before.digest, now.digest]
+    assert sum(len(entry["new"]) for entry in log) == now.outcomes["integrated"]
+
+
+def test_live_folders_are_not_taken_for_runs(arrived, facts):
+    arrived.crew("crew-a", range(0, 9), facts)
+    snapshot(arrived.live, arrived.experiment)
+    with pytest.raises(ContainerError, match="no results of any run here"):
+        run_folders(arrived.live.trial / RUN)
+    sealed(arrived)
+    shutil.rmtree(arrived.live.trial / "scratch")
+    assert run_folders(arrived.live.trial.parent) == [arrived.live.products]

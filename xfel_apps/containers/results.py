@@ -18,6 +18,9 @@ from xfel_apps.errors import ContainerError
 PER_SHOT = {item.name: item for item in (EVENTS, SPOTS, CRYSTALS, REFLECTIONS)}
 """Products with one row of `shots` an event, in order of the data flow."""
 
+LIVE = "live"
+"""Folder of a run, a trial or all results that is not the batch's."""
+
 DECIDED = "decided over the whole run (hot pixels)"
 
 
@@ -148,5 +151,5 @@ def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
         yield folder
     elif depth:
         for child in folder.iterdir():
-            if child.is_dir() and not child.name.startswith("."):
+            if child.is_dir() and child.name != LIVE and not child.name.startswith("."):
                 yield from _runs_below(child, depth - 1)

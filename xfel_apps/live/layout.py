@@ -17,13 +17,14 @@
 - `chunks/0000200/done.json` : every shot of it is processed and durable
 - `CREW/spots/rank-0001.h5` : what a crew's ranks found; crystals and reflections alike
 - `reflections.json` : what can be merged before the run is complete
+- `snapshots.jsonl` : which shots each of its states had
 - `sealed.json` : all is in the batch's files; what the crews wrote is removed
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-LIVE = "live"
+from xfel_apps.containers.results import LIVE
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,11 @@ class LiveRun:
     def reflections(self) -> Path:
         """Manifest of the reflections so far."""
         return self.folder / "reflections.json"
+
+    @property
+    def snapshots(self) -> Path:
+        """Log of the states of `reflections`."""
+        return self.folder / "snapshots.jsonl"
 
     @property
     def sealed(self) -> Path:
