@@ -7,7 +7,7 @@ from typing import NamedTuple
 from xfel_apps import mpi
 from xfel_apps.live.crew.worker import Assignment, Done
 
-LONGEST_SLEEP_S = 0.01
+LONGEST_SLEEP_S = 0.005
 
 
 class Report(NamedTuple):

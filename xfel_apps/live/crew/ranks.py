@@ -6,7 +6,7 @@ all ranks sleep between looks, for a crew that waits for data should leave its n
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +92,7 @@ class Leader:
         self._foreman = foreman
         self._state = state
         self._members = {rank: Member() for rank in range(1, comm.size)}
+        self._sends: list[MPI.Request] = []
         self._end: End | None = None
 
     def lead(self) -> End:
@@ -108,7 +109,7 @@ class Leader:
                 sleeper.sleep()
         self._state.state = STOPPING
         for rank in self._members:
-            self._comm.send(Order(ends=True), dest=rank, tag=mpi.GIVE)
+            self._send(Order(ends=True), rank)
         while any(member.is_there for member in self._members.values()):
             if not self._hear():
                 sleeper.sleep()
@@ -134,6 +135,11 @@ class Leader:
             heard = True
         return heard
 
+    def _send(self, order: Order, rank: int) -> None:
+        """Send an order without waiting until the worker, which may be busy, takes it."""
+        self._sends = [request for request in self._sends if not request.Test()]
+        self._sends.append(self._comm.isend(order, dest=rank, tag=mpi.GIVE))
+
     def _give(self) -> bool:
         """Give work to those who wait; those with nothing to do flush. Return whether any."""
         given = False
@@ -143,7 +149,7 @@ class Leader:
             order = self._order(member)
             if order is not None:
                 member.wants = False
-                self._comm.send(order, dest=rank, tag=mpi.GIVE)
+                self._send(order, rank)
                 given = True
         return given
 
@@ -172,53 +178,75 @@ class Leader:
         return Order(shots, assignment if is_new else None)
 
 
-Tell = Callable[..., None]
-"""Sends rank 0 a report with what is durable; takes the other fields of `Report`."""
+class Follower:
+    """A worker among several ranks.
 
+    Parameters
+    ----------
+    comm : all ranks
+    worker : does what rank 0 orders
+    stop : a signal's request
+    """
 
-def follow(comm: mpi.Comm, worker: CrewWorker, stop: mpi.StopRequest) -> None:
-    """Do what rank 0 orders until it says to end."""
+    def __init__(self, comm: mpi.Comm, worker: CrewWorker, stop: mpi.StopRequest) -> None:
+        self._comm = comm
+        self._worker = worker
+        self._stop = stop
+        self._has_asked = False
+        self._has_told_stop = False
 
-    def tell(**said: Any) -> None:
-        comm.send(Report(worker.durable(), stops=stop.wanted, **said), dest=0, tag=mpi.ASK)
+    def follow(self) -> None:
+        """Do what rank 0 orders until it says to end."""
+        ends = False
+        while not ends:
+            self._ask()
+            order = self._next_order()
+            chunk = order.assignment
+            if chunk is not None and (problem := self._worker.turn_to(chunk)):
+                self._tell(refused=(chunk.name, problem))
+                continue
+            if not order.shots:
+                self._worker.flush()
+            ends = order.ends or self._process(order.shots)
+        self._worker.close()
+        self._tell(is_last=True)
 
-    ends = False
-    while not ends:
-        tell(wants=True)
-        order = _next_order(comm, stop, tell)
-        if order.assignment is not None and (problem := worker.turn_to(order.assignment)):
-            tell(refused=(order.assignment.name, problem))
-            continue
-        if not order.shots:
-            worker.flush()
-        ends = order.ends or _process(comm, worker, order.shots, (stop, tell))
-    worker.close()
-    tell(is_last=True)
+    def _tell(self, **said: Any) -> None:
+        """Send rank 0 a report with what is durable."""
+        self._has_told_stop = self._stop.wanted
+        report = Report(self._worker.durable(), stops=self._has_told_stop, **said)
+        self._comm.send(report, dest=0, tag=mpi.ASK)
 
+    def _ask(self) -> None:
+        """Ask for an order, once."""
+        if not self._has_asked:
+            self._tell(wants=True)
+            self._has_asked = True
 
-def _process(
-    comm: mpi.Comm, worker: CrewWorker, shots: Sequence[int], control: tuple[mpi.StopRequest, Tell]
-) -> bool:
-    """Process shots until rank 0 says to end; return whether it did."""
-    stop, tell = control
-    for shot in shots:
-        if stop.wanted:
-            return False
-        if comm.Iprobe(source=0, tag=mpi.GIVE):  # only an end comes unasked
-            return bool(comm.recv(source=0, tag=mpi.GIVE).ends)
-        worker.do(shot)
-        if worker.has_durable:
-            tell()
-    return False
+    def _process(self, shots: Sequence[int]) -> bool:
+        """Process shots until rank 0 says to end; return whether it did.
 
+        More is asked for before the last one, so that it is there in time.
+        """
+        for shot in shots:
+            if self._stop.wanted:
+                return False
+            if self._comm.Iprobe(source=0, tag=mpi.GIVE):  # only an end comes unasked
+                return bool(self._comm.recv(source=0, tag=mpi.GIVE).ends)
+            if shot == shots[-1]:
+                self._ask()
+            self._worker.do(shot)
+            if self._worker.has_durable:
+                self._tell()
+        return False
 
-def _next_order(comm: mpi.Comm, stop: mpi.StopRequest, tell: Tell) -> Order:
-    """Wait for an order; a signal that comes meanwhile is told at once."""
-    sleeper, told = Sleeper(), stop.wanted
-    while not comm.Iprobe(source=0, tag=mpi.GIVE):
-        if stop.wanted and not told:
-            tell(wants=True)
-            told = True
-        sleeper.sleep()
-    order: Order = comm.recv(source=0, tag=mpi.GIVE)
-    return order
+    def _next_order(self) -> Order:
+        """Wait for an order; a signal that comes meanwhile is told at once."""
+        sleeper = Sleeper()
+        while not self._comm.Iprobe(source=0, tag=mpi.GIVE):
+            if self._stop.wanted and not self._has_told_stop:
+                self._tell()
+            sleeper.sleep()
+        self._has_asked = False
+        order: Order = self._comm.recv(source=0, tag=mpi.GIVE)
+        return order

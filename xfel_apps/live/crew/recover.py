@@ -98,7 +98,7 @@ class Remains:
         """Return the readable parts of a product that were made with the chunk's facts."""
         digest = live_digest(product, self._experiment, self._chunk.facts)
         folder = self._chunk.live_run.parts(self._crew, product.name)
-        reader = ProductReader(_readable(folder, product, digest), product)
+        reader = ProductReader(readable(folder, product, digest), product)
         stack.callback(reader.close)
         return reader
 
@@ -131,7 +131,7 @@ def outcomes(reader: ProductReader) -> dict[int, Outcome]:
     return dict(zip(map(int, shots.index), map(Outcome, shots), strict=True))
 
 
-def _readable(folder: Path, product: Product, digest: str) -> list[Path]:
+def readable(folder: Path, product: Product, digest: str) -> list[Path]:
     """Return the parts with a digest that can be read; what is damaged holds nothing durable."""
     found = []
     for path in sorted(folder.glob("rank-*.h5")):

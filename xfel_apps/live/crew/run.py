@@ -5,7 +5,7 @@ from xfel_apps.errors import StoppedError
 from xfel_apps.live.crew.beat import Beat, CrewName, CrewState
 from xfel_apps.live.crew.foreman import End, Foreman
 from xfel_apps.live.crew.ledger import Ledger
-from xfel_apps.live.crew.ranks import Leader, alone, follow
+from xfel_apps.live.crew.ranks import Follower, Leader, alone
 from xfel_apps.live.crew.worker import CrewWorker
 from xfel_apps.live.settings import LiveSettings
 from xfel_apps.worker import WorkerSettings
@@ -27,7 +27,7 @@ def run_crew(comm: mpi.Comm, crew: CrewName, live: LiveSettings, worker: WorkerS
     """
     with mpi.stop_on_signal(mpi.end_of_job() - worker.stop_before_s) as stop:
         if comm.rank > 0:
-            follow(comm, CrewWorker(crew.name, comm.rank), stop)
+            Follower(comm, CrewWorker(crew.name, comm.rank), stop).follow()
             end = None
         else:
             end = _lead(comm, crew, live, stop)
