@@ -138,6 +138,14 @@ def test_preemptible_jobs_fill_and_give_way():
     assert sum(node_s.values()) == pytest.approx(400 - 4 * 2 - 3 * 2)
 
 
+def test_scheduling_goes_on_while_preemptible_jobs_leave():
+    fills = filling(give_way_s=4, grace_s=60)
+    jobs = [Job(0, 50, 2, 20), Job(1, 90, 2, 20)]
+    history = simulate(reservation(2, schedule_s=1), fills, 85, jobs, [Backlog(0, LONG_S)])
+    # Told at 50, gone at 54, handed over at 55. Filled again at 76, told at 90.
+    assert starts(history) == [(0, 55, 75), (1, 95, 115)]
+
+
 def test_what_does_not_give_way_is_killed_and_loses_work():
     stubborn = filling(give_way_s=1000, grace_s=30, save_every_s=20)
     history = simulate(reservation(1), stubborn, 100, [Job(0, 50, 1, 20)], [Backlog(0, LONG_S)])

@@ -68,6 +68,7 @@ def _histogram(axes: Axes, values_s: Floats, title: str, limit_s: float | None) 
     ticks = {at: name for at, name in WAIT_TICKS.items() if at <= 1.01 * longest_s}
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.set_xlim(0, 1.01 * longest_s)
+    axes.margins(y=0.15)
     axes.set_title(title)
     axes.set_ylabel("share [%]")
     grid(axes)
@@ -107,7 +108,7 @@ def _nodes(axes: Axes, plan: Plan) -> None:
     axes.set_ylim(0, plan.outcome.nodes)
     axes.set_xlabel("time of the first shift [h]; black: runs being taken")
     axes.set_ylabel("nodes")
-    axes.set_title(f"What {plan.outcome.nodes} nodes do (over all shifts "
-                   f"{100 * plan.outcome.used:.0f} % used)")  # fmt: skip
+    axes.set_title(f"{plan.outcome.nodes} nodes, {100 * plan.outcome.used:.0f} % used")
     if shown:
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(shown), borderpad=0)
+        narrow = {"borderpad": 0, "columnspacing": 1.2, "handlelength": 1.2}
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(shown), **narrow)

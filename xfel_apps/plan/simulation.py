@@ -45,10 +45,11 @@ class _Held:
 
 @dataclass(eq=False)
 class _Queued:
-    """A job in the queue, with the work that is left and when it first started."""
+    """A job, with the work that is left, when the scheduler can start it, and its first start."""
 
     job: Job
     left_s: float
+    ready_s: float
     start_s: float | None = None
 
 
@@ -58,6 +59,8 @@ class _Simulation:
     def __init__(self, reservation: Reservation, filling: Filling, shift_s: float) -> None:
         self.reservation, self.filling, self.shift_s = reservation, filling, shift_s
         self.history = History()
+        # Freed nodes go to others after the scheduler's time, and to preemptible jobs after theirs.
+        self.fill_after_s = max(0.0, filling.schedule_s - reservation.schedule_s)
         self.now_s = 0.0
         self.free = reservation.nodes
         self.coming = 0  # nodes that are being given up
@@ -72,7 +75,8 @@ class _Simulation:
     def run(self, jobs: Sequence[Job], backlog: Sequence[Backlog]) -> History:
         """Return the history once nothing more happens."""
         for job in jobs:
-            self._at(job.arrival_s, partial(self._arrive, _Queued(job, job.work_s)))
+            item = _Queued(job, job.work_s, job.arrival_s + self.reservation.schedule_s)
+            self._at(job.arrival_s, partial(self._arrive, item))
         for part in backlog:
             self._at(part.arrival_s, partial(self._add, part.node_s))
         while self._events:
@@ -90,14 +94,9 @@ class _Simulation:
     # jobs of the reservation
 
     def _arrive(self, item: _Queued) -> None:
-        """Give work to a block that is warm, or have it queued."""
-        if not self.queue and self._n_warm() >= item.job.nodes:
-            self._start_warm(item)
-        else:
-            self._at(self.now_s + self.reservation.schedule_s, partial(self._enqueue, item))
-
-    def _enqueue(self, item: _Queued) -> None:
+        """Queue a job; preemptible jobs in its way are told at once, while it is scheduled."""
         self.queue.append(item)
+        self._at(item.ready_s, self._dispatch)
         self._dispatch()
 
     def _dispatch(self) -> None:
@@ -123,7 +122,7 @@ class _Simulation:
         if self._n_warm() >= nodes:
             self._start_warm(item)
             return True
-        if self.free + self._n_warm() < nodes:
+        if self.now_s < item.ready_s or self.free + self._n_warm() < nodes:
             return False
         if self.free < nodes:
             self.free += self._take_warm(nodes - self.free)
@@ -232,7 +231,7 @@ class _Simulation:
     def _fill_soon(self) -> None:
         if not self.is_fill_due and self._can_fill():
             self.is_fill_due = True
-            self._at(self.now_s + self.filling.schedule_s, self._fill)
+            self._at(self.now_s + self.fill_after_s, self._fill)
 
     def _fill(self) -> None:
         """Start preemptible jobs on the nodes that nobody waits for, and share the backlog out.
