@@ -96,9 +96,7 @@ def _draw_node_time(axes: Axes, found: dict[str, Comparison]) -> None:
     axes.set_ylabel("reserved node time [%]")
     axes.set_title("What the nodes did")
     axes.tick_params(axis="x", labelsize=7, labelcolor=FAINT)
-    axes.legend(
-        loc="lower right", facecolor="white", frameon=True, framealpha=0.9, edgecolor="none"
-    )
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
 
 def run(shift_s: float, seed: int, give_way_s: float) -> tuple[Calibration, dict[str, Comparison]]:
