@@ -38,9 +38,9 @@ class Looker:
     def files(self) -> list[Path]:
         return sorted(self.folder.glob("*.*"))
 
-    def look(self, *, is_complete: bool = False) -> list[str]:
+    def look(self, files: Sequence[Path] = (), *, is_complete: bool = False) -> list[str]:
         """Return the identities of new shots, which become a chunk of their own."""
-        shots: list[Shot] = self.run.look(self.files, is_complete=is_complete)
+        shots: list[Shot] = self.run.look(files or self.files, is_complete=is_complete)
         if shots:
             manifest = self.folder.parent / f"chunk{len(self.chunks)}" / "events.json"
             assert self.run.write(manifest, shots).n_events == len(shots)
@@ -142,6 +142,7 @@ def test_data_files_that_appear_behind_their_master(folder: Path) -> None:
     with h5py.File(master, "a") as file:
         for name in names:
             file[f"entry/data/{name[2:]}"] = h5py.ExternalLink(f"{name}.h5", "entry/data/data")
+    os.utime(master, (1, 1))
     assert looker.look() == []
     with Writer(folder / f"{names[0]}.h5") as writer:
         for n_frames in (1, 2):
@@ -152,6 +153,27 @@ def test_data_files_that_appear_behind_their_master(folder: Path) -> None:
     assert looker.look() == []
     looker.ends_as_batch()
     assert list(looker.together()["outcome"].value_counts()) == [5, 3]
+
+
+def test_files_that_appear_behind_a_virtual_dataset(folder: Path) -> None:
+    looker = Looker(folder)
+    parts = [folder / f"part{number}.raw" for number in range(3)]
+    layout = h5py.VirtualLayout((6, 6, 8), "i4")
+    for number, part in enumerate(parts):
+        layout[2 * number : 2 * number + 2] = h5py.VirtualSource(part.name, "data", (2, 6, 8))
+    master = write_nxmx(folder / "v.h5", frames(1), data__data=None)
+    with h5py.File(master, "a") as file:
+        file.create_virtual_dataset("entry/data/data", layout)
+    os.utime(master, (1, 1))
+    assert looker.look([master]) == []
+    for number in (0, 1):
+        with h5py.File(parts[number], "w") as file:
+            file["data"] = frames(2)
+        os.utime(parts[number], (number + 2, number + 2))
+        assert len(looker.look([master])) == 2
+    shots = looker.run.look([master], is_complete=True)
+    assert len(shots) == 2
+    assert all("part2.raw: file of a virtual dataset is missing" in s.problem for s in shots)
 
 
 @pytest.mark.parametrize("suffix", [".cbf", ".cbf.gz"])
