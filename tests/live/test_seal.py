@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -15,6 +16,7 @@ from xfel_apps import mpi
 from xfel_apps.containers.crystals import CRYSTALS
 from xfel_apps.containers.manifest import Manifest, open_product
 from xfel_apps.containers.merged import MergedManifest
+from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.results import run_folders
 from xfel_apps.containers.spots import SPOTS
@@ -156,6 +158,20 @@ def test_shots_in_the_powder_of_a_crew_that_died_are_not_added_again(arrived, ba
     assert_same_products(arrived.live.products, batch)
 
 
+def test_damaged_parts_and_rows_that_failed_are_left(arrived, batch, facts):
+    arrived.crew("crew-a", range(0, 24), facts)
+    for number, product in enumerate((SPOTS, CRYSTALS, REFLECTIONS)):
+        part = next(arrived.live.parts("crew-a", product.name).glob("rank-*.h5"))
+        if product is SPOTS:
+            with h5py.File(part, "r+", libver="latest") as file:
+                file["shots/outcome"][:4] = Outcome.FAILED.code
+        else:
+            data = part.read_bytes()
+            part.write_bytes(data[: len(data) // (4 * number)])
+    assert sealed(arrived)["spots"] == 20
+    assert_same_products(arrived.live.products, batch)
+
+
 def test_a_shot_that_was_processed_with_another_wavelength_is_done_anew(arrived, batch, facts):
     folder = arrived.live.chunk(9) / "events" / "rank-0000.h5"
     with h5py.File(folder, "r+", libver="latest") as file:
@@ -164,6 +180,48 @@ def test_a_shot_that_was_processed_with_another_wavelength_is_done_anew(arrived,
     arrived.crew("crew-b", [11], facts)
     taken = sealed(arrived)
     assert taken["spots"] == 23
+    assert_same_products(arrived.live.products, batch)
+
+
+class KilledError(BaseException):
+    """Stands for kill -9."""
+
+
+class Steps:
+    """Counts what changes the disk for good, and dies before one of it."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.deadly = -1
+        self.n = 0
+        for owner, name in ((Path, "replace"), (Path, "unlink"), (shutil, "rmtree")):
+            monkeypatch.setattr(owner, name, self.counted(getattr(owner, name)))
+
+    def counted(self, action: Callable) -> Callable:
+        def step(*arguments, **options):
+            self.n += 1
+            if self.n == self.deadly:
+                raise KilledError
+            return action(*arguments, **options)
+
+        return step
+
+
+def test_sealing_can_be_killed_at_every_step(arrived, batch, facts, monkeypatch):
+    arrived.crew("crew-a", range(0, 9), Facts())
+    arrived.crew("crew-b", range(9, 20), facts)
+    steps = Steps(monkeypatch)
+    n_kills = 0
+    while True:
+        steps.n, steps.deadly = 0, n_kills + 1
+        try:
+            seal(mpi.serial(), arrived.live, arrived.experiment)
+            break
+        except KilledError:
+            assert not is_sealed(arrived.live) or arrived.live.crews()
+            n_kills += 1
+    assert n_kills >= 12
+    assert is_sealed(arrived.live)
+    assert not arrived.live.crews()
     assert_same_products(arrived.live.products, batch)
 
 

@@ -18,7 +18,16 @@ from xfel_apps.errors import ContainerError
 
 
 def open_part(path: Path) -> h5py.File:
-    """Return a part file open for reading, also one that a killed writer left."""
+    """Return a part file open for reading, also one that is being written or was left so.
+
+    One that was closed and cut short since is refused: to read it as if it were being written is
+    to wait for what will never come.
+    """
+    try:
+        return h5py.File(path, "r", libver="latest", rdcc_nbytes=CACHE_BYTES)
+    except OSError as err:
+        if "truncated file" in str(err):
+            raise ContainerError(f"{path}: not a readable container ({err})") from err
     try:
         return h5py.File(path, "r", libver="latest", swmr=True, rdcc_nbytes=CACHE_BYTES)
     except OSError as err:
