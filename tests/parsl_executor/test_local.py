@@ -61,10 +61,12 @@ rule bad:
 SCRIPT = "open(snakemake.output[0], 'w').write(snakemake.rule)"
 
 
-def start(folder: Path, snakefile: str, *options: str) -> subprocess.Popen[str]:
+def start(
+    folder: Path, snakefile: str, *options: str, config: str = "parsl_configs.local"
+) -> subprocess.Popen[str]:
     (folder / "Snakefile").write_text(snakefile)
     (folder / "script.py").write_text(SCRIPT)
-    command = "-m snakemake --executor parsl --parsl-config parsl_configs.local --jobs 20"
+    command = f"-m snakemake --executor parsl --parsl-config {config} --jobs 20"
     return subprocess.Popen(
         [sys.executable, *command.split(), *options],
         cwd=folder,

@@ -1,6 +1,7 @@
 """One Slurm cluster for all tests of this folder (see tests/conftest.py), empty before each."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ def start(
     slurm: Cluster, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., tuple[Path, subprocess.Popen[str]]]]:
     """Start Snakemake with the plugin, in a folder of its own, as the cluster's user."""
-    folder = slurm.home / request.node.name
+    folder = slurm.home / re.sub(r"\W+", "-", request.node.name)
     slurm.run("mkdir", str(folder))
     started = []
 

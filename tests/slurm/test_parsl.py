@@ -1,6 +1,10 @@
 """Snakemake jobs through Parsl's blocks on the Slurm cluster."""
 
+import subprocess
 import time
+from pathlib import Path
+
+import pytest
 
 SNAKEFILE = """
 rule all:
@@ -21,6 +25,20 @@ rule ranks:
     output: "out.txt"
     resources: mpi="srun", nodes=2, tasks=2, runtime=1
     shell: "{resources.mpi} -n 2 bash rank.sh; sort again > {output}"
+"""
+# Both kinds end at once when they are started again.
+COMES_BACK = """
+rule all:
+    input: "mpi.txt", "small.txt"
+rule mpi:
+    output: "mpi.txt"
+    resources: mpi="srun", nodes=2, tasks=2
+    shell:
+        "[ -e started.1 ] || {{ touch started.1; {resources.mpi} sleep 300; exit 1; }};"
+        " touch {output}"
+rule small:
+    output: "small.txt"
+    shell: "[ -e started.2 ] || {{ touch started.2; sleep 300; exit 1; }}; touch {output}"
 """
 # A rank that flushes and exits with 75 when it is told to, and ends when it is started again.
 GIVING_RANK = """
@@ -44,16 +62,55 @@ def test_mpi_jobs_spread_over_their_nodes_and_small_ones_share(start):
     assert jobs.pop().startswith("realtime ")
 
 
-def test_a_preempted_job_goes_on(slurm, start):
-    """An urgent job takes the nodes; the job's ranks exit with 75 and are started again."""
-    folder, process = start(GIVES_WAY, "--parsl-pool", "preempt", "--parsl-walltime", "00:05:00")
-    (folder / "rank.sh").write_text(GIVING_RANK)
+def wait_for_files(folder: Path, pattern: str, count: int, process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 150
-    while len(list(folder.glob("started.*"))) < 2:
+    while len(list(folder.glob(pattern))) < count:
         assert time.monotonic() < end
         assert process.poll() is None
         time.sleep(0.1)
-    slurm.run("srun", "-N4", "--exclusive", "--qos=urgent", "true", limit_s=120)
+
+
+@pytest.mark.parametrize(
+    "urgent",
+    [
+        pytest.param("--qos=urgent", id="preemption"),
+        pytest.param("--reservation=beamtime", id="reservation"),
+    ],
+)
+def test_preemptible_blocks_give_way_and_their_jobs_go_on(slurm, start, urgent):
+    """An urgent job takes the nodes; the job's ranks exit with 75 and are started again.
+
+    Where the nodes are reserved, the block has entered the reservation and leaves it.
+    """
+    if urgent == "--reservation=beamtime":
+        slurm.reserve("beamtime", slurm.nodes)
+    folder, process = start(GIVES_WAY, "--parsl-pool", "preempt", "--parsl-walltime", "00:05:00")
+    (folder / "rank.sh").write_text(GIVING_RANK)
+    wait_for_files(folder, "started.*", 2, process)
+    slurm.run("srun", "-N4", "--exclusive", urgent, "true", limit_s=120)
     said, _ = process.communicate(timeout=240)
     assert process.returncode == 0, said
     assert (folder / "out.txt").read_text() == "0\n1\n", said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [[], ["--signal=KILL", "--full"]], ids=["cancelled", "killed"])
+def test_jobs_of_lost_blocks_come_back(slurm, start, how):
+    folder, process = start(COMES_BACK, "--parsl-pool", "regular", "--parsl-walltime", "00:10:00")
+    wait_for_files(folder, "started.*", 2, process)
+    slurm.run("scancel", *how, *slurm.say("squeue", "-h", "-o", "%A").split())
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert (folder / "mpi.txt").is_file()
+    assert (folder / "small.txt").is_file()
+    assert "Error" not in said
+
+
+@pytest.mark.slow
+def test_running_jobs_are_told_before_the_walltime_and_go_on(start):
+    folder, process = start(GIVES_WAY, "--parsl-pool", "regular", "--parsl-walltime", "00:02:00")
+    (folder / "rank.sh").write_text(GIVING_RANK.replace("600", "3000"))
+    said, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, said
+    assert (folder / "out.txt").read_text() == "0\n1\n", said
+    assert len(list(folder.glob("stopped.*"))) == 2
