@@ -17,16 +17,21 @@ WARNING_S = 60
 # Slurm will never start such a block; other refusals (no answer, too many jobs) may pass.
 REFUSED = re.compile(r"[Ii]nvalid|[Dd]enied|not (available|permitted)|More processors")
 
-# The shell of a block is told (INT) before the block ends. It tells the MPI jobs, which flush and
-# exit, waits for them, and ends Parsl's manager, which has passed on their exit codes by then.
+# The shell of a block is told (INT) before the block ends. It tells the ranks of MPI jobs, and
+# Parsl's workers (URG), which tell their commands; these save what they have and end. Then it ends
+# Parsl's manager, which has passed on their exit codes. `set -m`: else all would be deaf to INT.
 GIVE_WAY = """
+set -m
 {command} &
 manager=$!
+set +m
 give_way() {{
   scancel --signal=INT "$SLURM_JOB_ID"
-  for _ in $(seq 40); do
-    squeue --noheader --steps --job "$SLURM_JOB_ID" --format %i | grep -q '\\.[0-9]' || break
-    sleep 0.5
+  workers=$(pgrep --delimiter , --parent $manager)
+  pkill -URG --parent $manager
+  for _ in $(seq 80); do
+    pgrep --parent "$workers" > /dev/null || break
+    sleep 0.25
   done
   sleep 1
   kill $manager

@@ -40,6 +40,11 @@ rule small:
     output: "small.txt"
     shell: "[ -e started.2 ] || {{ touch started.2; sleep 300; exit 1; }}; touch {output}"
 """
+SMALL_GIVES_WAY = """
+rule small:
+    output: "out.txt"
+    shell: "SLURM_PROCID=0 bash rank.sh; cp again {output}"
+"""
 # A rank that flushes and exits with 75 when it is told to, and ends when it is started again.
 GIVING_RANK = """
 [ -e stopped.$SLURM_PROCID ] && { echo $SLURM_PROCID >> again; exit 0; }
@@ -91,6 +96,17 @@ def test_preemptible_blocks_give_way_and_their_jobs_go_on(slurm, start, urgent):
     said, _ = process.communicate(timeout=240)
     assert process.returncode == 0, said
     assert (folder / "out.txt").read_text() == "0\n1\n", said
+
+
+def test_small_jobs_are_told_too(slurm, start):
+    folder, process = start(SMALL_GIVES_WAY, "--parsl-pool", "preempt")
+    (folder / "rank.sh").write_text(GIVING_RANK)
+    wait_for_files(folder, "started.*", 1, process)
+    slurm.run("srun", "-N4", "--exclusive", "--qos=urgent", "true", limit_s=120)
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    assert (folder / "out.txt").read_text() == "0\n", said
+    assert "was stopped (exit code 75)" in said
 
 
 @pytest.mark.slow

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_parsl.notice import Notice, listening
 from snakemake_executor_plugin_parsl.places import places
 
 BLOCK_END = "PARSL_BLOCK_END"
 """Environment variable of a block: when its walltime is over [s since 1970]."""
 TOO_LATE = -1000
 """Instead of an exit code: the block ends before the command could."""
+TRY_AGAIN = 75
+"""Exit code of a job that was stopped and goes on when it is started again (EX_TEMPFAIL)."""
 # What a kernel takes as one argument, with room for the environment (see execve(2)).
 LONGEST_ARGUMENT = 100_000
 THREAD_VARIABLES = (
@@ -55,18 +58,20 @@ def run_command(
 
     Parsl reads the resource specification before it calls this function in a worker.
     """
-    with places(command.cores, command.memory_mb):
-        if command.runtime_s and time.time() + command.runtime_s > block_end():
-            return TOO_LATE
-        return run_here(command)
+    with listening(tell=command.cores is not None) as notice:
+        with places(command.cores, command.memory_mb):
+            if command.runtime_s and time.time() + command.runtime_s > block_end():
+                return TOO_LATE
+            code = TRY_AGAIN if notice.is_told else run_here(command, notice)
+        return TRY_AGAIN if notice.is_told and code else code
 
 
-def run_here(command: Command) -> int:
+def run_here(command: Command, notice: Notice) -> int:
     """Run a command now and return its exit code."""
     log = Path(command.folder, command.log)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output, tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
+        notice.process = subprocess.Popen(
             arguments(command, Path(folder)),
             cwd=command.folder,
             env=environment(command),
@@ -75,8 +80,8 @@ def run_here(command: Command) -> int:
             stderr=subprocess.STDOUT,
         )
         if command.benchmark is None:
-            return process.wait()
-        return measure(process, Path(command.folder, command.benchmark))
+            return notice.process.wait()
+        return measure(notice.process, Path(command.folder, command.benchmark))
 
 
 def block_end() -> float:

@@ -18,7 +18,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import CommonSettings
 
 from snakemake_executor_plugin_parsl.checks import check_job
-from snakemake_executor_plugin_parsl.command import TOO_LATE, Command, run_command
+from snakemake_executor_plugin_parsl.command import TOO_LATE, TRY_AGAIN, Command, run_command
 from snakemake_executor_plugin_parsl.configs import load_config, own_executors
 from snakemake_executor_plugin_parsl.jobs import (
     is_plain,
@@ -42,8 +42,6 @@ common_settings = CommonSettings(
     init_seconds_before_status_checks=0,
 )
 POLL_S = 0.05
-TRY_AGAIN = 75
-"""Exit code of a job that was stopped and goes on when it is started again (EX_TEMPFAIL)."""
 LATE_WAIT_S = 5.0
 """How long a job waits for another block when the one it came to ends too early."""
 
