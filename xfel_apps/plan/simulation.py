@@ -1,9 +1,9 @@
 """A shift over a reservation, event by event: who has which nodes when.
 
 Nodes are alike. Live jobs start in the order they arrive; the first in line is not overtaken.
-Preemptible jobs take nodes that nobody waits for, and are told to go, the youngest first, as soon
-as a queued job can start on their nodes; as many as it needs and no more, and for all queued jobs
-at once. So does Slurm 22.05 (`tests/slurm/test_plan.py`).
+Preemptible jobs take nodes that nobody waits for, and are told to go as soon as a queued job can
+start on their nodes; as many as it needs and no more, and for all queued jobs at once. So does
+Slurm 22.05 (`tests/slurm/test_plan.py`). That the youngest go first is assumed.
 """
 
 import heapq
@@ -36,7 +36,7 @@ def simulate(
 
 @dataclass(eq=False)
 class _Held:
-    """Nodes that are held: by a block kept warm, or by a preemptible job."""
+    """Nodes that are held: by a block kept warm, or by a preemptible job with its share of work."""
 
     nodes: int
     since_s: float
@@ -67,7 +67,8 @@ class _Simulation:
         self.outside = reservation.overflow_nodes
         self.queue: deque[_Queued] = deque()
         self.warm: list[_Held] = []
-        self.fillers: list[_Held] = []
+        self.fillers: dict[_Held, None] = {}  # the youngest last
+        self.filled = 0  # nodes that they have
         self.is_fill_due = False
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = count()
@@ -106,7 +107,7 @@ class _Simulation:
         promised = self.free + self._n_warm() + self.coming
         for item in tuple(self.queue):
             short = item.job.nodes - promised
-            if short > sum(filler.nodes for filler in self.fillers):
+            if short > self.filled:
                 if item.job.nodes > self.outside:
                     break
                 self.queue.remove(item)
@@ -250,13 +251,15 @@ class _Simulation:
             filler = _Held(nodes, self.now_s, useful_s)
             self.free -= nodes
             self.history.left_node_s -= nodes * useful_s
-            self.fillers.append(filler)
+            self.filled += nodes
+            self.fillers[filler] = None
             self._at(self.now_s + warm_up_s + useful_s, partial(self._end_filler, filler))
         self._fill_soon()
 
     def _end_filler(self, filler: _Held) -> None:
         if filler in self.fillers:
-            self.fillers.remove(filler)
+            del self.fillers[filler]
+            self.filled -= filler.nodes
             self._used_by(filler, self.now_s, 0.0, self.now_s)
             self._give_up(filler.nodes, 0.0)
 
@@ -264,7 +267,8 @@ class _Simulation:
         """Tell preemptible jobs to go, the youngest first; return the nodes they will leave."""
         leaving = 0
         while leaving < nodes:
-            filler = self.fillers.pop()
+            filler, _ = self.fillers.popitem()
+            self.filled -= filler.nodes
             leaving += filler.nodes
             is_killed = self.filling.give_way_s > self.filling.grace_s
             ready_s = filler.since_s + self.filling.warm_up_s
