@@ -137,6 +137,7 @@ def event_result(event: int) -> ShotResult:
         "timestamp_s": float("nan"),
         "pulse_energy_mj": 1.0 + event,
         "laser_on": -1,
+        "complete_s": float("nan"),
     }
     if kind(event) == "failed":
         return ShotResult(Outcome.FAILED, "raw.h5: frame is truncated", columns)

@@ -3,6 +3,7 @@
 Commands import what they need when they run, so that `--help` is instant.
 """
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -360,6 +361,33 @@ def status(
     from xfel_apps.status import show_status
 
     Console().print(show_status(folder))
+
+
+@app.command()
+@expected_errors
+def latency(
+    folder: Annotated[Path, typer.Argument(help="results, a trial or a run")] = Path("results"),
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png|svg", help="draw them as well")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="quantiles as JSON")] = False,
+) -> None:
+    """Say how long after its frame was complete a shot had its results; by stage and run.
+
+    Example: xfelflow latency results/000 --plot latency.png
+    """
+    from rich.console import Console
+
+    from xfel_apps.latency import as_json as quantiles
+    from xfel_apps.latency import latencies, save, show_latency, summarize
+
+    found = latencies(folder)
+    if plot is not None:
+        save(found, plot)
+    if as_json:
+        print(json.dumps(quantiles(summarize(found)), indent=1))
+    else:
+        Console().print(show_latency(found))
 
 
 @app.command()

@@ -7,8 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from tests.latency.chunks import write_events
 from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.errors import ContainerError
+from xfel_apps.live.layout import LiveRun
 from xfel_apps.report import write_report
 from xfel_apps.report.__main__ import main
 
@@ -134,3 +136,11 @@ def test_no_events_yet(tiny_trial):
         (tiny_trial / run / "events.json").unlink()
     with pytest.raises(ContainerError, match="run `xfelflow ingest`"):
         write_report(tiny_trial)
+
+
+def test_a_trial_that_was_processed_live_has_its_latencies(tiny_trial):
+    assert "Latency" not in Page(write_report(tiny_trial).read_text()).text
+    write_events(LiveRun(tiny_trial, "r0001").chunk(0), [1, 2, 3], [-60.0] * 3)
+    page = Page(write_report(tiny_trial).read_text())
+    assert "Latency of live processing" in page.text
+    assert "r0001spotfind3" in "".join(page.text.split())

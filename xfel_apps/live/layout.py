@@ -18,6 +18,7 @@
 - `CREW/spots/rank-0001.h5` : what a crew's ranks found; crystals and reflections alike
 - `reflections.json` : what can be merged before the run is complete
 - `snapshots.jsonl` : which shots each of its states had
+- `first.h5` : when each shot first had each result, of crews whose files are removed
 - `sealed.json` : all is in the batch's files; what the crews wrote is removed
 """
 
@@ -120,6 +121,11 @@ class LiveRun:
     def snapshots(self) -> Path:
         """Log of the states of `reflections`."""
         return self.folder / "snapshots.jsonl"
+
+    @property
+    def first(self) -> Path:
+        """Times of first results."""
+        return self.folder / "first.h5"
 
     @property
     def sealed(self) -> Path:

@@ -27,6 +27,7 @@ from xfel_apps.experiment import Experiment
 from xfel_apps.index.run import IndexInput, index_job, index_run
 from xfel_apps.ingest.run import ingest
 from xfel_apps.integrate.run import IntegrateInput, integrate_run
+from xfel_apps.latency import first
 from xfel_apps.live.adopt import Crews, adopt
 from xfel_apps.live.chunk import Facts, live_digest
 from xfel_apps.live.layout import LiveRun, experiment_file
@@ -146,14 +147,19 @@ class _Sealing:
 
 
 def _finish(live: LiveRun) -> None:
-    """Say that the run is sealed, then remove what the crews wrote; their chunks stay."""
+    """Remove what the crews wrote, then say that the run is sealed.
+
+    Its chunks, and when each shot had its first results, stay.
+    """
+    n_shots = n_live(live)
+    first.keep(live.first, first.first_results(live, n_shots))
     try:
-        write_text(live.sealed, json.dumps({"n_live": n_live(live)}) + "\n")
         live.reflections.unlink(missing_ok=True)
         for folder in live.crews():
             shutil.rmtree(folder)
     except OSError as err:
         raise ContainerError(f"{live.folder}: cannot tidy up here ({err})") from err
+    write_text(live.sealed, json.dumps({"n_live": n_shots}) + "\n")
 
 
 def read_experiment(trial: Path) -> Experiment:

@@ -21,6 +21,7 @@ from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.errors import ContainerError
 from xfel_apps.experiment import Experiment
+from xfel_apps.latency.times import read_log
 from xfel_apps.live.layout import LiveRun
 
 
@@ -106,12 +107,3 @@ def _note(log: Any, name: str, integrated: NDArray[np.int64]) -> None:
         entry = {"digest": name, "taken_s": time.time(), "new": new}
         log.write(f"\n{json.dumps(entry)}")  # a line that was cut short before is left behind
         log.flush()
-
-
-def read_log(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
-    """Yield the entries of a log of snapshots; what was cut short is passed over."""
-    for line in lines:
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue

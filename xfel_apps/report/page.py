@@ -16,9 +16,10 @@ from xfel_apps import __version__
 from xfel_apps.containers.manifest import write_text
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.spots import SPOTS
+from xfel_apps.latency import draw as draw_latency
 from xfel_apps.plots.merging import curves
 from xfel_apps.plots.style import photo_uri, svg_uri
-from xfel_apps.report import histograms, merging, orientation, powder, tables, weather
+from xfel_apps.report import histograms, latency, merging, orientation, powder, tables, weather
 from xfel_apps.report.pictures import pictures
 from xfel_apps.report.tables import counts, percent
 from xfel_apps.report.trial import MergedData, Trial
@@ -76,6 +77,7 @@ def render(trial: Trial) -> str:
         times=tables.time_table(trial),
         rates=tables.rate_table(trial),
         weather=weather_drawing(trial),
+        latency=latency_section(trial),
         reasons=tables.reason_table(trial),
         settings=settings_used(trial),
         versions=versions(trial),
@@ -206,6 +208,18 @@ def weather_drawing(trial: Trial) -> Drawing | None:
         "time that was cut out.",
         wide=True,
     )
+
+
+def latency_section(trial: Trial) -> dict[str, Any] | None:
+    """Return what the page says of how soon results came; None without live processing."""
+    found = latency.of_trial(trial)
+    if found is None:
+        return None
+    caption = "Left: how many shots had their results after how long. Right: how that went."
+    return {
+        "table": latency.table(found),
+        "drawing": Drawing(svg_uri(draw_latency(found)), caption, wide=True),
+    }
 
 
 def settings_used(trial: Trial) -> list[tuple[str, Mapping[str, Any], str]]:
