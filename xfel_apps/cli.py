@@ -17,6 +17,7 @@ import typer
 from xfel_apps import __version__
 from xfel_apps.app import EXIT_AGAIN, EXIT_CODES, EXIT_ERROR
 from xfel_apps.errors import StoppedError, XfelError
+from xfel_apps.live.command import live
 
 P = ParamSpec("P")
 
@@ -444,6 +445,9 @@ def plan(
 
     request = PlanRequest(start_from, nodes, within, config, assignments or ())
     make_plan(request, plot, as_json)
+
+
+app.command()(expected_errors(live))
 
 
 @app.command()

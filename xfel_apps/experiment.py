@@ -93,7 +93,7 @@ class Experiment(Section):
         A version number is never reused: other settings or other files give the next number.
         """
         folder = self.folder / "datasets" / dataset
-        made = {path.parent: _key_of(path) for path in folder.glob("v[0-9][0-9][0-9]/merged.json")}
+        made = {path.parent: _key_of(path) for path in folder.glob("v[0-9][0-9][0-9]*/merged.json")}
         for path, made_with in made.items():
             if made_with == key:
                 return path

@@ -6,12 +6,12 @@ system happens wholly or not at all, also on network file systems; who loses the
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xfel_apps.containers.manifest import write_text
 from xfel_apps.errors import ContainerError
-from xfel_apps.live.chunk import Chunk
+from xfel_apps.live.chunk import Chunk, Facts
 from xfel_apps.live.layout import LiveFolder
 
 LIVE_FIRST, REPROCESS_LAST = 0, 1
@@ -93,6 +93,20 @@ class Queue:
         """Return the chunks that a crew has taken."""
         found = sorted(self._live.taken(crew).glob("[0-9]*.json"))
         return [Claim(path, read_chunk(path)) for path in found]
+
+    def change_facts(self, name: str, facts: Facts) -> None:
+        """Let a chunk wait with other facts; nothing happens if a crew has just taken it.
+
+        It is taken meanwhile, so that it is in one place whoever dies.
+        """
+        mine = self._live.taken("daemon")
+        mine.mkdir(parents=True, exist_ok=True)
+        try:
+            path = (self._live.queue / name).rename(mine / name)
+        except FileNotFoundError:
+            return
+        claim = Claim(path, read_chunk(path))
+        self.give_back(claim, replace(claim.chunk, facts=facts))
 
     def give_back(self, claim: Claim, chunk: Chunk) -> None:
         """Let what is left of a taken chunk wait again; `chunk` says what to skip.

@@ -93,8 +93,10 @@ def _merged_below(folder: Path) -> list[MergedData]:
     """Return the latest version of each dataset of the trial."""
     found = []
     for dataset in sorted((folder / "datasets").glob("*")):
-        versions = sorted(dataset.glob("v[0-9][0-9][0-9]/merged.json"))
-        if versions:
-            name = f"{dataset.name} {versions[-1].parent.name}"
-            found.append(MergedData(name, MergedManifest.read(versions[-1])))
+        versions = dataset.glob("v[0-9][0-9][0-9]*/merged.json")
+        last = max(versions, key=lambda path: int(path.parent.name[1:]), default=None)
+        if last is not None:
+            found.append(
+                MergedData(f"{dataset.name} {last.parent.name}", MergedManifest.read(last))
+            )
     return found

@@ -29,25 +29,30 @@ def load_config(settings: ExecutorSettings, folder: Path) -> Config:
     ------
     RefusalError : there is no such module, or it refuses the settings
     """
-    name = settings.config if "." in settings.config else f"parsl_configs.{settings.config}"
-    sys.path.insert(0, str(folder))
-    try:
-        make_config = import_module(name).make_config
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise
-        raise RefusalError(
-            f"--parsl-config {settings.config}: no module {name}; "
-            f"known in {folder / 'parsl_configs'}: {', '.join(known(folder))}"
-        ) from None
-    finally:
-        sys.path.remove(str(folder))
+    make_config = find_config(settings.config, folder)
     try:
         config = make_config(**chosen(settings, make_config))
     except ValueError as error:
         raise RefusalError(f"--parsl-config {settings.config}: {error}") from None
     assert isinstance(config, Config)
     return config
+
+
+def find_config(name: str, folder: Path) -> Any:
+    """Return the function `make_config` of a module in `parsl_configs`, or of a dotted name."""
+    module = name if "." in name else f"parsl_configs.{name}"
+    sys.path.insert(0, str(folder))
+    try:
+        return import_module(module).make_config
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise RefusalError(
+            f"--parsl-config {name}: no module {module}; "
+            f"known in {folder / 'parsl_configs'}: {', '.join(known(folder))}"
+        ) from None
+    finally:
+        sys.path.remove(str(folder))
 
 
 def known(folder: Path) -> list[str]:

@@ -1,0 +1,165 @@
+"""A trial that is processed live: its settings, and the experiment file of what is sealed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from xfel_apps.config import read_yaml
+from xfel_apps.containers.manifest import write_text
+from xfel_apps.errors import SettingsError
+from xfel_apps.experiment import STAGES, Experiment
+from xfel_apps.live.layout import experiment_file
+from xfel_apps.live.queue import LIVE_FIRST, REPROCESS_LAST
+from xfel_apps.live.watch import matches
+
+MARK = "# Written by `xfelflow live`: the runs that are done. `snakemake --configfile` takes it.\n"
+
+
+class LiveTrial:
+    """One trial, read from its experiment file.
+
+    Parameters
+    ----------
+    path : experiment file (YAML)
+    live : the live trial that this one reprocesses the runs of; None for the live trial itself
+    """
+
+    def __init__(self, path: Path, live: "LiveTrial | None" = None) -> None:
+        self.path = path
+        self._live = live
+        self._data = read_yaml(path)
+        self.experiment = Experiment.checked(self._data)
+        self._read_at_ns = path.stat().st_mtime_ns
+        self._check_folder()
+        self.folder = self.experiment.folder.absolute()
+        self._check_settings()
+
+    def _check_folder(self) -> None:
+        if self._live is None:
+            return
+        mine, first = self.experiment, self._live.experiment
+        if Path(mine.results).absolute() != Path(first.results).absolute():
+            raise SettingsError(
+                f"{self.path}: results is {mine.results}, but {first.results} in "
+                f"{self._live.path}; all trials of a daemon have the same"
+            )
+        if mine.trial == first.trial:
+            raise SettingsError(
+                f"{self.path}: trial {mine.trial} is that of {self._live.path} too; "
+                "give each set of settings a trial of its own"
+            )
+
+    def _check_settings(self) -> None:
+        """Refuse a trial that was begun with other settings of a stage."""
+        try:
+            before = Experiment.checked(json.loads(experiment_file(self.folder).read_text()))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as err:
+            raise SettingsError(f"{experiment_file(self.folder)}: not readable ({err})") from err
+        if changed := other_stages(before, self.experiment):
+            raise SettingsError(
+                f"{self.path}: trial {self.name} in {self.experiment.results} was begun with other "
+                f"settings of {', '.join(changed)}; choose another name: `trial: ...`"
+            )
+
+    @property
+    def name(self) -> str:
+        """Name of the trial."""
+        return self.experiment.trial
+
+    @property
+    def priority(self) -> int:
+        """Where its chunks stand in the queue."""
+        return LIVE_FIRST if self._live is None else REPROCESS_LAST
+
+    def renew(self) -> str | None:
+        """Read the experiment file again if it has changed; return what is to be said of it.
+
+        What is watched, left out and merged may change; the settings of the stages may not.
+        """
+        try:
+            changed_ns = self.path.stat().st_mtime_ns
+            if changed_ns == self._read_at_ns:
+                return None
+            self._read_at_ns = changed_ns
+            data = read_yaml(self.path)
+            new = Experiment.checked(data)
+        except (OSError, SettingsError) as err:
+            return f"{self.path} has changed and is left aside: {err}"
+        if (new.trial, new.results) != (self.experiment.trial, self.experiment.results):
+            return f"{self.path} has changed and is left aside: another trial or results folder"
+        if changed := other_stages(self.experiment, new):
+            return (
+                f"{self.path} has changed and is left aside: other settings of "
+                f"{', '.join(changed)} need another trial and a new start"
+            )
+        self._data, self.experiment = data, new
+        return f"{self.path} has changed and was read again"
+
+    def is_excluded(self, run: str) -> bool:
+        """Return whether a run is left alone."""
+        first = self._live.is_excluded(run) if self._live else False
+        return first or matches(run, self.experiment.live.exclude)
+
+    def datasets(self, runs: Sequence[str]) -> dict[str, list[str]]:
+        """Return which of `runs` are merged into each dataset; no dataset is empty."""
+        return datasets_of(self.experiment.live.datasets, runs)
+
+    def experiment_of(
+        self, runs: Mapping[str, list[str]], datasets: Mapping[str, list[str]]
+    ) -> Experiment:
+        """Return the experiment of some runs, as the batch would be given it.
+
+        Parameters
+        ----------
+        runs : run -> its raw files, as an experiment file names them
+        datasets : dataset -> runs
+        """
+        return Experiment.checked(self._batch(runs, datasets))
+
+    def _batch(
+        self, runs: Mapping[str, list[str]], datasets: Mapping[str, list[str]]
+    ) -> dict[str, Any]:
+        results = str(Path(self.experiment.results).absolute())
+        changed = {"results": results, "runs": dict(runs), "datasets": dict(datasets)}
+        return {**self._data, **changed}
+
+    def write_settings(self, runs: Mapping[str, list[str]]) -> None:
+        """Write what crews and the sealing read: settings, and the raw files of all runs."""
+        content = self.experiment_of(runs, {}).model_dump(mode="json")
+        _write_if_new(experiment_file(self.folder), json.dumps(content, indent=1) + "\n")
+
+    def write_sealed(
+        self, runs: Mapping[str, list[str]], datasets: Mapping[str, list[str]]
+    ) -> None:
+        """Write the experiment file of the runs that are sealed, for the batch."""
+        text = MARK + yaml.safe_dump(self._batch(runs, datasets), sort_keys=False)
+        _write_if_new(self.folder / "experiment.yaml", text)
+
+
+def other_stages(one: Experiment, other: Experiment) -> list[str]:
+    """Return the stages whose settings differ."""
+    return [s for s in STAGES if one.section(s).canonical() != other.section(s).canonical()]
+
+
+def _write_if_new(path: Path, text: str) -> None:
+    try:
+        if path.read_text() == text:
+            return
+    except (OSError, UnicodeDecodeError):
+        pass
+    write_text(path, text)
+
+
+def datasets_of(patterns: Mapping[str, Sequence[str]], runs: Sequence[str]) -> dict[str, list[str]]:
+    """Return which of `runs` are merged into each dataset; no dataset is empty.
+
+    >>> datasets_of({"all": ["*"], "late": ["r3*"]}, ["r1", "r2"])
+    {'all': ['r1', 'r2']}
+    """
+    found = {name: [run for run in runs if matches(run, p)] for name, p in patterns.items()}
+    return {name: members for name, members in found.items() if members}
