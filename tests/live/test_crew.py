@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,10 +21,12 @@ from xfel_apps.containers import powder as powders
 from xfel_apps.containers.crystals import CRYSTALS
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.spots import SPOTS
-from xfel_apps.live.chunk import Facts, live_digest
+from xfel_apps.live.chunk import Chunk, Facts, live_digest
 from xfel_apps.live.crew import ledger
 from xfel_apps.live.crew.__main__ import main
-from xfel_apps.live.crew.recover import recover
+from xfel_apps.live.crew.recover import MOST_LOST, recover, rest_of
+from xfel_apps.live.queue import Queue
+from xfel_apps.live.tally import Tally
 from xfel_apps.mpi import serial
 from xfel_apps.sources import FrameCache
 from xfel_apps.spotfind.processor import SpotFinder
@@ -171,6 +174,60 @@ def test_killed_crew_is_recovered_and_durable_shots_are_kept(batch, trial):
     again = set(trial.events_of(SPOTS, "c2"))
     assert not again & kept
     assert_same_as_batch(trial, batch)
+
+
+@pytest.fixture
+def finished(batch, tmp_path) -> tuple[LiveTrial, Chunk]:
+    """Return a trial with one chunk that a crew has done but not let go of, and that chunk."""
+    trial = LiveTrial.make(tmp_path, batch.raw[:1])
+    (chunk,) = trial.put(batch.facts)
+    assert run(trial) == EXIT_OK
+    Queue(trial.live).put("0-1-r1-0000000.json", chunk)
+    assert Queue(trial.live).take("c1") is not None
+    return trial, chunk
+
+
+def recovered(trial: LiveTrial) -> Chunk:
+    assert recover(trial.live, "c1") == 1
+    (chunk,) = trial.waiting()
+    assert not list(trial.live.taken("c1").iterdir())
+    return chunk
+
+
+def test_shots_count_as_done_if_every_product_has_them(finished):
+    trial, chunk = finished
+    (done,) = trial.done()
+    rest = recovered(trial)
+    assert rest.skip == tuple(range(8))
+    assert rest.in_powder == ()
+    assert rest.skipped == Tally(done["outcomes"], done["n_lattices"])
+    hits = trial.events_of(CRYSTALS)
+    trial.parts(REFLECTIONS)[0].unlink()
+    rest = rest_of(chunk, "c1")
+    assert sorted({*rest.skip, *hits}) == list(range(8))
+    assert sorted(rest.in_powder) == hits
+    assert rest.skipped == Tally({"miss": 3})
+
+
+def test_of_an_unreadable_part_nothing_is_durable(finished):
+    trial, chunk = finished
+    path = trial.parts(SPOTS)[0]
+    with path.open("r+b") as file:
+        file.truncate(1000)
+    rest = rest_of(chunk, "c1")
+    assert (rest.skip, rest.in_powder, rest.n_lost) == ((), tuple(range(8)), 1)
+    assert rest_of(replace(chunk, facts=Facts()), "c1").skip == ()
+
+
+def test_chunk_that_ends_every_crew_is_left_to_sealing(finished):
+    trial, chunk = finished
+    claim = Queue(trial.live).taken("c1")[0]
+    shutil.rmtree(trial.run.folder / "c1")
+    text = json.dumps(replace(chunk, n_lost=MOST_LOST - 1).as_json())
+    claim.path.write_text(text)
+    assert recover(trial.live, "c1") == 0
+    assert not trial.waiting()
+    assert "crews were lost with it" in trial.done()[0]["problem"]
 
 
 def test_chunk_that_was_taken_away_is_dropped_silently(batch, trial, monkeypatch):

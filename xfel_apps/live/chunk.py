@@ -69,6 +69,7 @@ class Chunk:
     in_powder : live numbers of shots that are in a durable powder sum already, although they are
         to be done again
     skipped : how the shots in `skip` ended
+    n_lost : crews that were lost with it and had done none of its shots
     """
 
     trial: str
@@ -79,6 +80,7 @@ class Chunk:
     skip: tuple[int, ...] = ()
     in_powder: tuple[int, ...] = ()
     skipped: Tally = field(default_factory=Tally)
+    n_lost: int = 0
 
     @property
     def live_run(self) -> LiveRun:

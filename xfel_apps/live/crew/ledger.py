@@ -1,18 +1,16 @@
 """What a crew has taken, handed out, and has back as durable: kept on the rank that hands out."""
 
-import json
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 
 from xfel_apps.containers.events import Events
-from xfel_apps.containers.manifest import write_text
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.errors import XfelError
 from xfel_apps.experiment import Experiment
 from xfel_apps.live.chunk import Chunk
 from xfel_apps.live.crew.beat import IDLE, WORKING, CrewName, CrewState
+from xfel_apps.live.crew.done import close_chunk
 from xfel_apps.live.crew.worker import Assignment, Done
 from xfel_apps.live.layout import experiment_file
 from xfel_apps.live.queue import Claim, Queue
@@ -135,7 +133,7 @@ class Ledger:
                 problem = str(err)
             if attempt + 1 < TRIES:
                 time.sleep(TRY_AGAIN_S)
-        self._close(claim, Tally(), time.time(), problem)
+        close_chunk(claim, self._crew.name, Tally(), time.time(), problem)
         return None
 
     def note(self, reports: Iterable[Done]) -> None:
@@ -152,35 +150,18 @@ class Ledger:
     def _finish_if_done(self, flight: InFlight) -> None:
         if not flight.left:
             self._forget(flight.claim.path.name)
-            self._close(flight.claim, flight.whole_tally(), flight.start_s)
+            close_chunk(flight.claim, self._crew.name, flight.whole_tally(), flight.start_s)
 
     def refuse(self, name: str, problem: str) -> None:
         """Give up a chunk that cannot be worked on; the sealing of its run sees to its shots."""
         flight = self._flights.get(name)
         if flight is not None:
             self._forget(name)
-            self._close(flight.claim, flight.tally, flight.start_s, problem)
+            close_chunk(flight.claim, self._crew.name, flight.tally, flight.start_s, problem)
 
     def _forget(self, name: str) -> None:
         self._flights.pop(name).waiting.clear()
         self._busy_s = time.monotonic()
-
-    def _close(self, claim: Claim, tally: Tally, start_s: float, problem: str = "") -> None:
-        """Say that a chunk is done, unless it was taken from this crew."""
-        if not claim.is_held:
-            return
-        said = {
-            "crew": self._crew.name,
-            "n_shots": claim.chunk.n_shots,
-            **asdict(tally),
-            "start_s": start_s,
-            "end_s": time.time(),
-        }
-        if problem:
-            print(f"warning: chunk {claim.path.name}: {problem}", file=sys.stderr, flush=True)
-            said["problem"] = problem
-        write_text(claim.chunk.folder / "done.json", json.dumps(said) + "\n")
-        claim.done()
 
     def drop_lost(self) -> None:
         """Forget chunks that were taken from this crew, which was believed lost."""

@@ -1,6 +1,7 @@
 """What a crew that is lost has left: durable shots count, the rest of its chunks waits again."""
 
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,10 +18,14 @@ from xfel_apps.containers.spots import SPOTS, Spots
 from xfel_apps.errors import XfelError
 from xfel_apps.experiment import Experiment
 from xfel_apps.live.chunk import Chunk, Facts, live_digest
+from xfel_apps.live.crew.done import close_chunk
 from xfel_apps.live.crew.onepass import Ended, is_still_hit
 from xfel_apps.live.layout import LiveFolder, experiment_file
 from xfel_apps.live.queue import Queue
 from xfel_apps.live.tally import Tally
+
+MOST_LOST = 4
+"""A chunk that so many crews were lost with, one after the other, may be what ended them."""
 
 DAMAGED = (XfelError, OSError, RuntimeError, KeyError, ValueError)
 """What HDF5 files raise that a full disk or a killed writer left."""
@@ -35,10 +40,16 @@ def recover(live: LiveFolder, crew: str) -> int:
     crew : that is known to be dead
     """
     queue = Queue(live)
-    claims = queue.taken(crew)
-    for claim in claims:
-        queue.give_back(claim, rest_of(claim.chunk, crew))
-    return len(claims)
+    n_back = 0
+    for claim in queue.taken(crew):
+        rest = rest_of(claim.chunk, crew)
+        if rest.n_lost < MOST_LOST:
+            queue.give_back(claim, rest)
+            n_back += 1
+        else:
+            problem = f"{MOST_LOST} crews were lost with it; its run's sealing sees to its shots"
+            close_chunk(claim, crew, rest.skipped, time.time(), problem)
+    return n_back
 
 
 def rest_of(chunk: Chunk, crew: str) -> Chunk:
@@ -49,7 +60,7 @@ def rest_of(chunk: Chunk, crew: str) -> Chunk:
         in_powder = _in_powder(chunk, crew, experiment)
     except DAMAGED as err:
         print(f"warning: crew {crew}: {err}; its shots are done again", file=sys.stderr, flush=True)
-        return chunk
+        return replace(chunk, n_lost=chunk.n_lost + 1)
     skipped = Tally.from_json({"outcomes": chunk.skipped.outcomes})
     skipped.n_lattices = chunk.skipped.n_lattices
     for event in ended.keys() - set(chunk.skip):
@@ -57,7 +68,11 @@ def rest_of(chunk: Chunk, crew: str) -> Chunk:
     skip = set(chunk.skip) | ended.keys()
     in_powder = (in_powder | set(chunk.in_powder)) - skip
     return replace(
-        chunk, skip=tuple(sorted(skip)), in_powder=tuple(sorted(in_powder)), skipped=skipped
+        chunk,
+        skip=tuple(sorted(skip)),
+        in_powder=tuple(sorted(in_powder)),
+        skipped=skipped,
+        n_lost=0 if len(skip) > len(chunk.skip) else chunk.n_lost + 1,
     )
 
 
