@@ -124,6 +124,9 @@ def test_kill_loses_nothing_that_was_flushed(tmp_path):
     assert len(shots) > flushed
     assert shots["n_spots"].tolist() == list(range(len(shots)))
     reader.close()
+    os.truncate(tmp_path / "rank-0000.h5", 5000)
+    with pytest.raises(ContainerError, match="not a readable container"):
+        ProductReader([tmp_path / "rank-0000.h5"], SPOTS)
 
 
 def test_reader_sees_a_growing_file(tmp_path):

@@ -1,6 +1,7 @@
 """Reader of a product: all its part files as one, ordered by event, O(1) in the shot wanted."""
 
 import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,29 @@ from xfel_apps.containers.rows import R, Rows
 from xfel_apps.containers.writer import CACHE_BYTES, FORMAT
 from xfel_apps.errors import ContainerError
 
+LOOKS, LOOK_AGAIN_S = 5, 0.02
+"""How often, and how far apart [s], a file is looked at that is shorter than it says."""
+
 
 def open_part(path: Path) -> h5py.File:
     """Return a part file open for reading, also one that is being written or was left so.
 
-    One that was closed and cut short since is refused: to read it as if it were being written is
-    to wait for what will never come.
+    One that was cut short is refused: to read it as if it were being written is to wait for what
+    will never come. A file that is being written says its new length a moment before it has it.
     """
-    try:
-        return h5py.File(path, "r", libver="latest", rdcc_nbytes=CACHE_BYTES)
-    except OSError as err:
-        if "truncated file" in str(err):
-            raise ContainerError(f"{path}: not a readable container ({err})") from err
+    for _ in range(LOOKS):
+        try:
+            return h5py.File(path, "r", libver="latest", rdcc_nbytes=CACHE_BYTES)
+        except OSError as err:
+            problem = err
+        if "truncated file" not in str(problem):
+            return _open_unfinished(path)
+        time.sleep(LOOK_AGAIN_S)
+    raise ContainerError(f"{path}: not a readable container ({problem})")
+
+
+def _open_unfinished(path: Path) -> h5py.File:
+    """Return a part file that is being written, or that a killed writer left."""
     try:
         return h5py.File(path, "r", libver="latest", swmr=True, rdcc_nbytes=CACHE_BYTES)
     except OSError as err:
