@@ -63,10 +63,8 @@ def experiment(tmp_path_factory) -> Experiment:
     )
 
 
-@pytest.fixture(scope="module")
-def batch(experiment, tmp_path_factory) -> Path:
-    """Return the run as the batch makes it."""
-    run = tmp_path_factory.mktemp("batch") / RUN
+def process(experiment: Experiment, run: Path) -> Path:
+    """Process the run as the batch does; return its folder."""
     paths = [run / f"{name}.json" for name in ("events", "spots", "crystals", "reflections")]
     ingest(RUN, experiment.runs[RUN], experiment.ingest, paths[0])
     comm, worker = mpi.serial(), experiment.worker
@@ -74,6 +72,12 @@ def batch(experiment, tmp_path_factory) -> Path:
     index_run(comm, (paths[0], paths[1]), paths[2], experiment.index, worker)
     integrate_run(comm, (paths[0], paths[1], paths[2]), paths[3], experiment.integrate, worker)
     return run
+
+
+@pytest.fixture(scope="module")
+def batch(experiment, tmp_path_factory) -> Path:
+    """Return the run as the batch makes it."""
+    return process(experiment, tmp_path_factory.mktemp("batch") / RUN)
 
 
 @pytest.fixture(scope="module")
@@ -299,3 +303,25 @@ def test_live_folders_are_not_taken_for_runs(arrived, facts):
     sealed(arrived)
     shutil.rmtree(arrived.live.trial / "scratch")
     assert run_folders(arrived.live.trial.parent) == [arrived.live.products]
+
+
+def test_a_run_that_grows_after_it_was_sealed_is_not_done_anew(experiment, tmp_path):
+    spotfind = experiment.spotfind.model_copy(update={"hot_fraction": None})
+    experiment = experiment.model_copy(update={"spotfind": spotfind})
+    two_files = experiment.model_copy(update={"runs": {RUN: experiment.runs[RUN][:2]}})
+    live, facts = LiveRun(tmp_path / "000", RUN), Facts((), 1.0)
+    order = random.Random(4).sample(range(16), 16)
+    arrived = ArrivingRun.make(live, two_files, order, 8)
+    arrived.crew("crew-a", range(16), facts)
+    assert sealed(arrived)["spots"] == 16
+    arrived = ArrivingRun.make(live, experiment, [*order, *range(16, 24)], 8)
+    assert not is_sealed(live)
+    before = Manifest.read(snapshot(live, experiment), REFLECTIONS)
+    assert before.n_events == 16
+    arrived.crew("crew-b", range(16, 24), facts)
+    taken = sealed(arrived)
+    expected = process(experiment, tmp_path / "batch" / RUN)
+    n_integrated = Manifest.read(expected / "reflections.json").outcomes["integrated"]
+    assert (taken["spots"], taken["reflections"]) == (24, n_integrated)
+    assert 4 < before.outcomes["integrated"] < n_integrated
+    assert_same_products(live.products, expected)

@@ -22,6 +22,7 @@
 - `sealed.json` : all is in the batch's files; what the crews wrote is removed
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,6 +132,13 @@ class LiveRun:
     def sealed(self) -> Path:
         """Written once all is in the batch's files."""
         return self.folder / "sealed.json"
+
+    def n_sealed(self) -> int | None:
+        """Return how many shots the run had when it was sealed; None if it is not."""
+        try:
+            return int(json.loads(self.sealed.read_text())["n_live"])
+        except (OSError, ValueError, KeyError):
+            return None
 
     def crews(self) -> list[Path]:
         """Return the folders of all crews that have written something."""

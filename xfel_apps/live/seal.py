@@ -32,6 +32,7 @@ from xfel_apps.live.adopt import Crews, adopt
 from xfel_apps.live.chunk import Facts, live_digest
 from xfel_apps.live.layout import LiveRun, experiment_file
 from xfel_apps.live.match import events_of_live, n_live
+from xfel_apps.live.unseal import unseal
 from xfel_apps.spotfind.run import spotfind_job, spotfind_run
 from xfel_apps.worker import StageRun
 
@@ -57,10 +58,7 @@ class Sealed:
 
 def is_sealed(live: LiveRun) -> bool:
     """Return whether a run is sealed with all shots that have come so far."""
-    try:
-        return bool(json.loads(live.sealed.read_text())["n_live"] == n_live(live))
-    except (OSError, ValueError, KeyError):
-        return False
+    return live.n_sealed() == n_live(live)
 
 
 def seal(comm: mpi.Comm, live: LiveRun, experiment: Experiment) -> Sealed:
@@ -72,7 +70,7 @@ def seal(comm: mpi.Comm, live: LiveRun, experiment: Experiment) -> Sealed:
     live : the run; all its chunks are done
     experiment : settings of its trial
     """
-    mpi.agree(comm, lambda: _ingest(live, experiment))
+    mpi.agree(comm, lambda: _begin(live, experiment))
     events = Events.read(_manifest(live, EVENTS))
     sealing = _Sealing(comm, live, experiment, events)
     taken = {
@@ -88,11 +86,13 @@ def _manifest(live: LiveRun, product: Product) -> Path:
     return live.products / f"{product.name}.json"
 
 
-def _ingest(live: LiveRun, experiment: Experiment) -> None:
+def _begin(live: LiveRun, experiment: Experiment) -> None:
+    """Write the run's events; what is sealed of it already, before more has come, counts."""
     if live.run not in experiment.runs:
         raise SettingsError(
             f"run {live.run}: {experiment_file(live.trial)} does not say where its raw files lie"
         )
+    unseal(live, experiment)
     paths = experiment.runs[live.run]
     ingest(live.run, paths, experiment.ingest, _manifest(live, EVENTS))
 
