@@ -1,5 +1,6 @@
 """A sealed run has the products of a batch run, whatever the crews have done and lost."""
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -325,3 +326,19 @@ def test_a_run_that_grows_after_it_was_sealed_is_not_done_anew(experiment, tmp_p
     assert (taken["spots"], taken["reflections"]) == (24, n_integrated)
     assert 4 < before.outcomes["integrated"] < n_integrated
     assert_same_products(live.products, expected)
+
+
+def test_a_file_that_is_touched_after_sealing_gives_no_new_work(arrived, facts):
+    arrived.crew("crew-a", range(24), facts)
+    once = sealed(arrived)
+    raw = next(Path(arrived.experiment.runs[RUN][0]).glob("*_master.h5"))
+    status = raw.stat()
+    os.utime(raw, (status.st_atime, status.st_mtime + 60.0))
+    try:
+        assert sealed(arrived) == once
+        run = arrived.live.products
+        assert Manifest.read(run / "spots.json").inputs == {
+            "events": Manifest.read(run / "events.json").digest
+        }
+    finally:
+        os.utime(raw, ns=(status.st_atime_ns, status.st_mtime_ns))

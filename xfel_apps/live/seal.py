@@ -25,14 +25,14 @@ from xfel_apps.containers.spots import SPOTS
 from xfel_apps.errors import ContainerError, SettingsError
 from xfel_apps.experiment import Experiment
 from xfel_apps.index.run import IndexInput, index_job, index_run
-from xfel_apps.ingest.run import ingest
+from xfel_apps.ingest.run import events_digest, ingest
 from xfel_apps.integrate.run import IntegrateInput, integrate_run
 from xfel_apps.latency import first
 from xfel_apps.live.adopt import Crews, adopt
 from xfel_apps.live.chunk import Facts, live_digest
 from xfel_apps.live.layout import LiveRun, experiment_file
 from xfel_apps.live.match import events_of_live, n_live
-from xfel_apps.live.unseal import unseal
+from xfel_apps.live.unseal import has_grown, unseal
 from xfel_apps.spotfind.run import spotfind_job, spotfind_run
 from xfel_apps.worker import StageRun
 
@@ -92,9 +92,17 @@ def _begin(live: LiveRun, experiment: Experiment) -> None:
         raise SettingsError(
             f"run {live.run}: {experiment_file(live.trial)} does not say where its raw files lie"
         )
-    unseal(live, experiment)
     paths = experiment.runs[live.run]
+    if live.n_sealed() is not None and (has_grown(live) or _has_changed(live, experiment)):
+        unseal(live, experiment)
     ingest(live.run, paths, experiment.ingest, _manifest(live, EVENTS))
+
+
+def _has_changed(live: LiveRun, experiment: Experiment) -> bool:
+    """Return whether a raw file has changed since the events were listed."""
+    path = _manifest(live, EVENTS)
+    now = events_digest(experiment.files(live.run), experiment.ingest)
+    return path.is_file() and Manifest.read(path).digest != now
 
 
 class _Sealing:

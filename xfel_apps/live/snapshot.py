@@ -23,7 +23,7 @@ from xfel_apps.errors import ContainerError
 from xfel_apps.experiment import Experiment
 from xfel_apps.latency.times import read_log
 from xfel_apps.live.layout import LiveRun
-from xfel_apps.live.unseal import unseal
+from xfel_apps.live.unseal import has_grown, unseal
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def snapshot(live: LiveRun, experiment: Experiment) -> Path:
     crews may write on meanwhile. Shots that were processed before all was known of the run (hot
     pixels, gain) are in it as they are: only what is sealed is final.
     """
-    unseal(live, experiment)
+    if has_grown(live):
+        unseal(live, experiment)
     # Reflections first: a shot that has some has its spots by then.
     found = {p.name: Parts.read(live, p) for p in (REFLECTIONS, CRYSTALS, SPOTS)}
     outcomes: dict[int, Outcome] = {}

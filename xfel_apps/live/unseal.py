@@ -1,4 +1,4 @@
-"""A run that grows after it was sealed: its products become live results again, nothing is lost."""
+"""A run that changes after it was sealed: its products become live results again, none is lost."""
 
 import contextlib
 import os
@@ -29,15 +29,17 @@ CREW = "sealed"
 """Name of the crew whose work the products are then."""
 
 
+def has_grown(live: LiveRun) -> bool:
+    """Return whether more shots have come since the run was sealed."""
+    return live.n_sealed() not in (None, n_live(live))
+
+
 def unseal(live: LiveRun, experiment: Experiment) -> None:
-    """Turn the products of a sealed run into parts of a crew if more shots have come since.
+    """Turn the products of a sealed run into parts of a crew.
 
     What was made with other settings than the trial's, by someone else, is left to be done anew.
     May be killed anywhere and started again, also by two at a time.
     """
-    n_sealed = live.n_sealed()
-    if n_sealed is None or n_sealed == n_live(live):
-        return
     making = live.products / f".unsealing-{socket.gethostname()}-{os.getpid()}"
     try:
         if not (live.folder / CREW).exists():
