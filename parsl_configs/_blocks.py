@@ -33,7 +33,7 @@ give_way() {{
     pgrep --parent "$workers" > /dev/null || break
     sleep 0.25
   done
-  sleep 1
+  sleep 0.5
   kill $manager
 }}
 trap give_way INT TERM
