@@ -30,7 +30,7 @@ WORKER = EXPERIMENT.worker.canonical()
 wildcard_constraints:
     run="|".join(EXPERIMENT.runs),
     dataset="|".join(DATASETS) or "none",
-    version=r"v\d{3,}",
+    version=r"v\d\d\d+",
 
 
 def raw_files(wildcards):
