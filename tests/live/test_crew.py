@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,6 +174,23 @@ def test_killed_crew_is_recovered_and_durable_shots_are_kept(batch, trial):
     assert run(trial, "c2") == EXIT_OK
     again = set(trial.events_of(SPOTS, "c2"))
     assert not again & kept
+    assert_same_as_batch(trial, batch)
+
+
+@pytest.mark.slow
+def test_worker_that_hangs_ends_the_crew(batch, tmp_path):
+    trial = LiveTrial.make(tmp_path, batch.raw, worker={"flush_s": 0.05, "shot_limit_s": 3})
+    trial.put(batch.facts)
+    launcher, ranks = start_slow(trial)
+    ranks[1].suspend()
+    try:
+        assert launcher.wait(timeout=120) not in (EXIT_OK, EXIT_AGAIN)
+    finally:
+        for rank in ranks:
+            with suppress(psutil.NoSuchProcess):
+                rank.kill()
+    assert recover(trial.live, "c1") >= 1
+    assert run(trial, "c2") == EXIT_OK
     assert_same_as_batch(trial, batch)
 
 
