@@ -18,6 +18,7 @@ from parsl_configs._blocks import (
     give_up_when_refused,
     provider,
 )
+from parsl_configs._environment import activation
 
 POOLS = ("reservation", "realtime", "preempt", "regular")
 HEARTBEATS: dict[str, Any] = {"heartbeat_period": 5, "heartbeat_threshold": 30}
@@ -48,6 +49,7 @@ class SlurmSite:
         qos: str | None = None,
         constraint: str | None = None,
         max_blocks: int = 1,
+        environment: str | None = None,
     ) -> Config:
         """Return a configuration: MPI jobs in blocks of whole nodes, small ones on one node.
 
@@ -61,6 +63,7 @@ class SlurmSite:
         qos : instead of the pool's own
         constraint : kind of nodes, as Slurm names it
         max_blocks : most blocks at a time, of each kind
+        environment : script of a packed environment (`xfelflow pack-env`) that blocks run from
 
         Raises
         ------
@@ -68,7 +71,7 @@ class SlurmSite:
         """
         blocks = self.blocks(
             pool, walltime=walltime, account=account, reservation=reservation, qos=qos,
-            constraint=constraint, max_blocks=max_blocks,
+            constraint=constraint, max_blocks=max_blocks, environment=environment,
         )  # fmt: skip
         return Config(
             executors=[self.mpi(blocks, nodes), self.small(blocks)],
@@ -88,6 +91,7 @@ class SlurmSite:
         qos: str | None = None,
         constraint: str | None = None,
         max_blocks: int = 1,
+        environment: str | None = None,
     ) -> SlurmBlocks:
         """Return the blocks of a pool (parameters as of `make_config`)."""
         self._check(pool, reservation, qos, constraint)
@@ -102,7 +106,7 @@ class SlurmSite:
             is_preemptible=pool == "preempt",
             constraint=kind,
             node=self.kinds[kind] if self.kinds and kind else largest_node(),
-            worker_init=self.worker_init,
+            worker_init=(*self.worker_init, *activation(environment)),
         )
 
     def mpi(self, blocks: SlurmBlocks, nodes: int, label: str = "mpi") -> MPIExecutor:

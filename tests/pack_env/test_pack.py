@@ -19,7 +19,8 @@ INFO = {
     "METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1\n",
     "direct_url.json": '{"url":"file:///src","dir_info":{"editable":true}}',
     "INSTALLER": "pip",
-    "RECORD": "tiny.pth,,\n_tiny_hook.py,,\n../../../bin/tiny-says,,\ntiny-1.dist-info/METADATA,,\n",
+    "RECORD": "tiny.pth,,\n_tiny_hook.py,,\n../../../bin/tiny-says,,\n"
+    "tiny-1.dist-info/METADATA,,\n",
 }
 
 
@@ -40,6 +41,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     says.parent.mkdir()
     says.write_text(f"#!{tmp_path}/venv/bin/python\nimport tiny\nprint(tiny.answer())\n")
     says.chmod(0o755)
+    (tmp_path / "tiny.py").write_text("raise ImportError('taken from the current folder')\n")
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.syspath_prepend(str(src))
     monkeypatch.setattr(contents, "ROOTS", ("tiny",))
@@ -57,6 +59,7 @@ def start(packed: PackedEnvironment, commands: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         ["bash", "-c", f"source {packed.script} || exit 1\n{commands}"],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": "/nowhere"},
+        cwd=packed.archive.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -3,9 +3,9 @@
 #     source @SCRIPT@ || exit 1
 #
 # copies the packed environment to every node of the job (sbcast), unpacks it there once and puts it
-# first on PATH; it is removed when the script ends. In a task of a job step, or without Slurm, it
-# unpacks the archive on this machine, once for all who ask at the same time.
-# A script with a trap of its own for EXIT calls xfelflow_leave in it.
+# first on PATH. A job step `xfelflow-env` waits on every node for the end of the job, to remove it.
+# In a task of a job step, or without Slurm, it unpacks the archive on this machine, once for all who
+# ask at the same time; the last of them removes it when it ends.
 
 xfelflow_script=@SCRIPT@
 xfelflow_archive=@ARCHIVE@
@@ -33,9 +33,11 @@ _xfelflow_forget() { # LIVE_JOBS: take users that are gone off the lists, and co
     esac
   done
   for users in "$xfelflow_folder"/*.users; do
-    rmdir "$users" 2> /dev/null && rm -rf "${users%.users}"
+    [ -d "$users" ] && [ -z "$(ls -A "$users")" ] || continue
+    mv "${users%.users}" "${users%.users}.gone" # Slurm may end this before all is removed
+    rmdir "$users"
   done
-  return 0
+  rm -rf "$xfelflow_folder"/*.gone
 }
 
 _xfelflow_unpack() { # ARCHIVE
@@ -73,30 +75,45 @@ _xfelflow_leave() { # USER
   )
 }
 
-# What follows runs where this file is sourced.
+_xfelflow_in_use() { ls -l /proc/[0-9]*/exe 2> /dev/null | grep -qF -- "-> $xfelflow_home/"; }
 
-_xfelflow_on_all_nodes() {
-  srun --quiet --overlap --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" \
-    --ntasks-per-node=1 --cpus-per-task=1 --mem=0 --input=none --kill-on-bad-exit=0 \
-    bash "$xfelflow_script" "$@"
+_xfelflow_hold() { # USER ARCHIVE LIVE_JOBS: the step of a node, until Slurm ends it
+  local said=ready
+  trap '' INT USR1 USR2
+  trap : TERM
+  _xfelflow_enter "$@" || said=failed
+  rm -f "$2"
+  echo $said
+  [ $said = ready ] || return 1
+  sleep infinity &
+  wait
+  kill $! 2> /dev/null
+  for _ in {1..100}; do # ranks that Slurm has told to end may still be flushing
+    _xfelflow_in_use || break
+    sleep 0.1
+  done
+  _xfelflow_leave "$1"
 }
 
+# What follows runs where this file is sourced.
+
 _xfelflow_broadcast() {
-  local copy said live
+  local copy said live process step ready=0
   copy="$xfelflow_node_folder/xfelflow-$UID-$SLURM_JOB_ID@ENDING@"
   command -v sbcast > /dev/null || { _xfelflow_say "no program sbcast: is this a Slurm job?"; return 1; }
   said=$(sbcast --force "$xfelflow_archive" "$copy" 2>&1) ||
     { _xfelflow_say "cannot copy $xfelflow_archive to $copy on every node: ${said//$'\n'/; }"; return 1; }
   live=$(squeue --noheader --user "$UID" --format %A 2> /dev/null | tr '\n' ' ') || live=
-  _xfelflow_on_all_nodes enter "job.$SLURM_JOB_ID" "$copy" "${live:-unknown}"
-}
-
-xfelflow_leave() {
-  if [ "$xfelflow_user" = "job.$SLURM_JOB_ID" ]; then
-    _xfelflow_on_all_nodes leave "$xfelflow_user"
-  else
-    _xfelflow_leave "$xfelflow_user"
-  fi
+  exec {step}< <(
+    exec srun --quiet --overlap --job-name=xfelflow-env --nodes="$SLURM_JOB_NUM_NODES" \
+      --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpus-per-task=1 --mem=0 --input=none \
+      bash "$xfelflow_script" hold "job.$SLURM_JOB_ID" "$copy" "${live:-unknown}"
+  )
+  process=$!
+  while ((ready < SLURM_JOB_NUM_NODES)) && read -r -u "$step" said && [ "$said" = ready ]; do
+    ready=$((ready + 1))
+  done
+  ((ready == SLURM_JOB_NUM_NODES)) || { kill $process 2> /dev/null; return 1; }
 }
 
 _xfelflow_activate() {
@@ -105,21 +122,24 @@ _xfelflow_activate() {
     { _xfelflow_say "$xfelflow_archive cannot be read: run xfelflow pack-env again"; return 1; }
   # A batch script has no step; an interactive one has a number near 2^32.
   case ${SLURM_JOB_ID:+job}${SLURM_STEP_ID:-} in
-    job | job42949672??) xfelflow_user=job.$SLURM_JOB_ID; _xfelflow_broadcast || return 1 ;;
-    *) xfelflow_user=process.$$; _xfelflow_enter "$xfelflow_user" "$xfelflow_archive" unknown || return 1 ;;
+    job | job42949672??) _xfelflow_broadcast || return 1 ;;
+    *)
+      _xfelflow_enter "process.$$" "$xfelflow_archive" unknown || return 1
+      eval "set -- $(trap -p EXIT)" # the trap that is there goes first
+      trap "${3:+$3; }_xfelflow_leave process.$$" EXIT
+      ;;
   esac
   export VIRTUAL_ENV="$xfelflow_home" PATH="$xfelflow_home/bin:$PATH"
+  # No modules from shared folders: neither those of PYTHONPATH nor of the current folder.
+  export PYTHONSAFEPATH=1
   unset PYTHONHOME PYTHONPATH
-  eval "set -- $(trap -p EXIT)" # the trap that is there goes first
-  trap "${3:+$3; }xfelflow_leave" EXIT
 }
 
 if [ "${BASH_SOURCE[0]}" != "$0" ]; then
   _xfelflow_activate
+elif [ "$1" = hold ]; then
+  _xfelflow_hold "${@:2}"
 else
-  case $1 in
-    enter) _xfelflow_enter "$2" "$3" "$4"; result=$?; rm -f "$3"; exit $result ;;
-    leave) _xfelflow_leave "$2" ;;
-    *) echo "use it in a batch script: source $0" >&2; exit 2 ;;
-  esac
+  echo "use it in a batch script: source $0" >&2
+  exit 2
 fi

@@ -57,7 +57,7 @@ class Start:
 def measure_start() -> Start:
     """Start a fresh interpreter, import the apps in it, and return what that cost."""
     done = subprocess.run(
-        [sys.executable, "-c", PROBE], capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", PROBE], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise PackError(f"the apps do not start: {done.stderr.strip().splitlines()[-1]}")

@@ -35,6 +35,11 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]  # it has no
     )
     constraint: Optional[str] = _setting(None, "Kind of nodes, as Slurm names it: cpu, gpu, ...")
     max_blocks: Optional[int] = _setting(None, "Most blocks at a time of each kind.")
+    environment: Optional[str] = _setting(
+        None,
+        "Script that `xfelflow pack-env` wrote: blocks run its packed Python from their nodes' own "
+        "disks.",
+    )
     tries: int = _setting(
         5, "How often a job is started again that was lost with its block, or exited with 75."
     )
