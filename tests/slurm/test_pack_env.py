@@ -110,7 +110,8 @@ def test_blocks_of_parsl_run_from_their_nodes_own_copies(slurm, packed, start):
     folder, process = start(SNAKEFILE, *options.split())
     (folder / "ranks.py").write_text(RANKS)
     said, _ = process.communicate(timeout=400)
-    assert process.returncode == 0, said
+    logs = (folder / ".snakemake" / "parsl_logs").rglob("*.log")
+    assert process.returncode == 0, said + "".join(log.read_text() for log in logs)
     check_ranks(slurm, (folder / "ranks.json").read_text())
     assert (folder / "small.txt").read_text().startswith(f"{slurm.local}/xfelflow-")
     wait_until_gone(slurm)
