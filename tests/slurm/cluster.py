@@ -32,8 +32,13 @@ QOS = {
     "urgent": "Priority=1000 Preempt=preempt,regular",
 }
 TRIES = 3
-OWN_FOLDER = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
-"""Shell commands that start a daemon with a folder of its own under a name that all have."""
+OWN_FOLDERS = """
+mount --bind "$1" "$2" && mount -t tmpfs -o mode=1777 tmpfs /dev/shm && shift 2 && exec "$@"
+"""
+"""Shell commands that start a node's daemon with folders of its own under names that all have.
+
+/dev/shm: MPICH names its memory there by the numbers of job and step, which clusters share.
+"""
 COMMANDS = (
     "sbatch", "srun", "salloc", "scancel", "squeue", "sinfo", "sacct", "sacctmgr", "scontrol",
     "sbcast", "sattach", "sprio", "sstat",
@@ -254,7 +259,7 @@ class Cluster:
         wait_until(self.is_up, 60, "slurmctld", control)
         for node in self.nodes:
             self._daemon(
-                f"slurmd-{node}", "unshare", "--mount", "sh", "-c", OWN_FOLDER, "sh",
+                f"slurmd-{node}", "unshare", "--mount", "sh", "-c", OWN_FOLDERS, "sh",
                 f"{self.root}/tmp/{node}", str(self.local), "slurmd", "-D", "-N", node,
             )  # fmt: skip
         wait_until(self._all_idle, 60, "all nodes idle", control)

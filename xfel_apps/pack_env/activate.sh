@@ -3,7 +3,8 @@
 #     source @SCRIPT@ || exit 1
 #
 # copies the packed environment to every node of the job (sbcast), unpacks it there once and puts it
-# first on PATH. A job step `xfelflow-env` waits on every node for the end of the job, to remove it.
+# first on PATH. A job step `xfelflow-env` waits on every node for the end of the script, or of the
+# job, and removes it.
 # In a task of a job step, or without Slurm, it unpacks the archive on this machine, once for all who
 # ask at the same time; the last of them removes it when it ends.
 
@@ -78,18 +79,19 @@ _xfelflow_leave() { # USER
 _xfelflow_in_use() { ls -l /proc/[0-9]*/exe 2> /dev/null | grep -qF -- "-> $xfelflow_home/"; }
 
 _xfelflow_hold() { # USER ARCHIVE LIVE_JOBS: the step of a node, until Slurm ends it
-  local said=ready
-  trap '' INT USR1 USR2
-  trap : TERM
+  local end= said="ready $SLURM_STEP_ID"
+  trap '' INT USR1
+  trap 'end=killed' TERM
+  trap 'end=done' USR2
   _xfelflow_enter "$@" || said=failed
   rm -f "$2"
-  echo $said
-  [ $said = ready ] || return 1
+  echo "$said"
+  [ "$said" != failed ] || return 1
   sleep infinity &
-  wait
+  [ "$end" ] || wait
   kill $! 2> /dev/null
   for _ in {1..100}; do # ranks that Slurm has told to end may still be flushing
-    _xfelflow_in_use || break
+    [ "$end" = killed ] && _xfelflow_in_use || break
     sleep 0.1
   done
   _xfelflow_leave "$1"
@@ -98,37 +100,45 @@ _xfelflow_hold() { # USER ARCHIVE LIVE_JOBS: the step of a node, until Slurm end
 # What follows runs where this file is sourced.
 
 _xfelflow_broadcast() {
-  local copy said live process step ready=0
+  local copy said live process ready=0
   copy="$xfelflow_node_folder/xfelflow-$UID-$SLURM_JOB_ID@ENDING@"
   command -v sbcast > /dev/null || { _xfelflow_say "no program sbcast: is this a Slurm job?"; return 1; }
   said=$(sbcast --force "$xfelflow_archive" "$copy" 2>&1) ||
     { _xfelflow_say "cannot copy $xfelflow_archive to $copy on every node: ${said//$'\n'/; }"; return 1; }
   live=$(squeue --noheader --user "$UID" --format %A 2> /dev/null | tr '\n' ' ') || live=
-  exec {step}< <(
+  exec {xfelflow_step}< <(
     exec srun --quiet --overlap --job-name=xfelflow-env --nodes="$SLURM_JOB_NUM_NODES" \
       --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpus-per-task=1 --mem=0 --input=none \
       bash "$xfelflow_script" hold "job.$SLURM_JOB_ID" "$copy" "${live:-unknown}"
   )
   process=$!
-  while ((ready < SLURM_JOB_NUM_NODES)) && read -r -u "$step" said && [ "$said" = ready ]; do
+  while ((ready < SLURM_JOB_NUM_NODES)) && read -r -u "$xfelflow_step" said xfelflow_step_id; do
+    [ "$said" = ready ] || break
     ready=$((ready + 1))
   done
   ((ready == SLURM_JOB_NUM_NODES)) || { kill $process 2> /dev/null; return 1; }
 }
 
+_xfelflow_dismiss() { # the steps that hold the copies remove them; wait until they have
+  scancel --signal=USR2 "$SLURM_JOB_ID.$xfelflow_step_id" 2> /dev/null || return
+  while read -t 60 -r -u "$xfelflow_step" _; do :; done
+}
+
 _xfelflow_activate() {
+  local leave
   [ "$VIRTUAL_ENV" = "$xfelflow_home" ] && [ -x "$xfelflow_home/bin/python" ] && return
   [ -r "$xfelflow_archive" ] ||
     { _xfelflow_say "$xfelflow_archive cannot be read: run xfelflow pack-env again"; return 1; }
   # A batch script has no step; an interactive one has a number near 2^32.
   case ${SLURM_JOB_ID:+job}${SLURM_STEP_ID:-} in
-    job | job42949672??) _xfelflow_broadcast || return 1 ;;
+    job | job42949672??) _xfelflow_broadcast || return 1; leave=_xfelflow_dismiss ;;
     *)
       _xfelflow_enter "process.$$" "$xfelflow_archive" unknown || return 1
-      eval "set -- $(trap -p EXIT)" # the trap that is there goes first
-      trap "${3:+$3; }_xfelflow_leave process.$$" EXIT
+      leave="_xfelflow_leave process.$$"
       ;;
   esac
+  eval "set -- $(trap -p EXIT)" # the trap that is there goes first
+  trap "${3:+$3; }$leave" EXIT
   export VIRTUAL_ENV="$xfelflow_home" PATH="$xfelflow_home/bin:$PATH"
   # No modules from shared folders: neither those of PYTHONPATH nor of the current folder.
   export PYTHONSAFEPATH=1
