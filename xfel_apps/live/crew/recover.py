@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -61,8 +61,7 @@ def rest_of(chunk: Chunk, crew: str) -> Chunk:
     except DAMAGED as err:
         print(f"warning: crew {crew}: {err}; its shots are done again", file=sys.stderr, flush=True)
         return replace(chunk, n_lost=chunk.n_lost + 1)
-    skipped = Tally.from_json({"outcomes": chunk.skipped.outcomes})
-    skipped.n_lattices = chunk.skipped.n_lattices
+    skipped = Tally.from_json(asdict(chunk.skipped))
     for event in ended.keys() - set(chunk.skip):
         skipped.add(*ended[event])
     skip = set(chunk.skip) | ended.keys()
