@@ -74,9 +74,10 @@ def _course(axes: Axes, frame: pd.DataFrame, stages: list[str]) -> None:
         drawn.append(median)
         axes.plot(middle / unit, median, color=COLOURS[stage], marker=".", markersize=3)
     shown = np.maximum(np.concatenate(drawn), LEAST_S)
+    low, high = 0.8 * float(np.nanmin(shown)), 1.25 * float(np.nanmax(shown))
     axes.set_yscale("log")
-    axes.set_ylim(0.8 * shown.min(), 1.25 * shown.max())
-    _ticks(axes, 0.8 * float(shown.min()), 1.25 * float(shown.max()), "y")
+    axes.set_ylim(low, high)
+    _ticks(axes, low, high, "y")
     axes.set_xlabel(f"frame complete, since the first one [{name}]")
     axes.set_title("median latency")
     grid(axes)
@@ -85,7 +86,7 @@ def _course(axes: Axes, frame: pd.DataFrame, stages: list[str]) -> None:
 def medians(
     since_s: NDArray[np.float64], values_s: NDArray[np.float64], edges: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the middle of each filled bin and the median of the values in it.
+    """Return the middle of each bin, and the median of the values in it; NaN where none is.
 
     Parameters
     ----------
@@ -94,9 +95,8 @@ def medians(
     """
     known = np.isfinite(values_s)
     place = np.clip(np.digitize(since_s[known], edges) - 1, 0, len(edges) - 2)
-    found = pd.Series(values_s[known]).groupby(place).median()
-    middle: NDArray[np.float64] = 0.5 * (edges[:-1] + edges[1:])
-    return middle[found.index.to_numpy(np.int64)], np.asarray(found, dtype=np.float64)
+    found = pd.Series(values_s[known]).groupby(place).median().reindex(range(len(edges) - 1))
+    return 0.5 * (edges[:-1] + edges[1:]), np.asarray(found, dtype=np.float64)
 
 
 def _ticks(axes: Axes, low: float, high: float, which: str) -> None:

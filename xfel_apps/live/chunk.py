@@ -49,7 +49,7 @@ def live_digest(product: Product, experiment: Experiment, facts: Facts) -> str:
         known.append(facts.hot_pixels)
     if product not in (SPOTS, CRYSTALS):
         sections.append(experiment.integrate)
-        known.append(facts.gain_adu)
+        known.append(facts.gain_adu or 1.0)  # as integrate takes it
     parts = [section.canonical() for section in sections]
     return digest("live", product.name, str(product.version), *parts, repr(known))
 
