@@ -212,6 +212,7 @@ class Steps:
         return step
 
 
+@pytest.mark.slow
 def test_sealing_can_be_killed_at_every_step(arrived, batch, facts, monkeypatch):
     arrived.crew("crew-a", range(0, 9), Facts())
     arrived.crew("crew-b", range(9, 20), facts)
@@ -231,6 +232,7 @@ def test_sealing_can_be_killed_at_every_step(arrived, batch, facts, monkeypatch)
     assert_same_products(arrived.live.products, batch)
 
 
+@pytest.mark.slow
 def test_any_number_of_ranks(arrived, batch, facts, tmp_path):
     arrived.crew("crew-a", range(0, 9), facts)
     arrived.crew("crew-a", range(9, 14), Facts(), rank=2)
@@ -328,6 +330,7 @@ def test_a_run_that_grows_after_it_was_sealed_is_not_done_anew(experiment, tmp_p
     assert_same_products(live.products, expected)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_touched_after_sealing_gives_no_new_work(arrived, facts):
     arrived.crew("crew-a", range(24), facts)
     once = sealed(arrived)
