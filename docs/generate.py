@@ -45,7 +45,7 @@ def pages() -> dict[Path, str]:
 def sections() -> dict[str, type[Section]]:
     """Return section name -> its class, in the order of the data flow."""
     fields = Experiment.model_fields
-    named = {name: fields[name].annotation for name in ("worker", *STAGES)}
+    named = {name: fields[name].annotation for name in ("worker", *STAGES, "refgeom")}
     return {**named, "simulate": SimulateSettings, "plan": PlanSettings}  # type: ignore[dict-item]  # all are sections
 
 

@@ -51,6 +51,13 @@ def dataset_reflections(wildcards):
     ]
 
 
+def dataset_crystals(wildcards):
+    """Return the manifests whose crystals a dataset's geometry is refined from."""
+    return [
+        f"{TRIAL}/{run}/crystals.json" for run in EXPERIMENT.datasets[wildcards.dataset]
+    ]
+
+
 def dataset_key(wildcards):
     """Return the digest of what determines a dataset's version."""
     return KEYS[wildcards.dataset]

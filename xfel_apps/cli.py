@@ -258,6 +258,29 @@ def merge(
 
 @app.command()
 @expected_errors
+def refgeom(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of indexed runs")],
+    out: Annotated[Path, typer.Option(help="folder for geometry.json, .geom, .nxs and plot")],
+    ranks: Workers = CORES,
+    config: Config = None,
+    assignments: Sets = None,
+) -> None:
+    """Refine where the detector's panels lie, and its distance, from the crystals of runs.
+
+    Index again with it: a new trial with ingest.panels=OUT/geometry.json.
+
+    Example: xfelflow refgeom results/000/r0014 results/000/r0015 --out results/000/geometry/all
+    """
+    from xfel_apps.launch import launch
+
+    settings = _settings("refgeom", config, assignments, {})
+    inputs = [str(run / "crystals.json") for run in runs]
+    files = ["--crystals", *inputs, "--geometry", str(out / "geometry.json")]
+    launch("refgeom", [*files, *settings], ranks, hands_out=False)
+
+
+@app.command()
+@expected_errors
 def simulate(
     out: Annotated[Path, typer.Option(help="folder to write")],
     model: Annotated[

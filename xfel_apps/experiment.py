@@ -18,6 +18,7 @@ from xfel_apps.ingest.settings import IngestSettings
 from xfel_apps.integrate.settings import IntegrateSettings
 from xfel_apps.live.settings import LiveSettings
 from xfel_apps.merge.settings import MergeSettings
+from xfel_apps.refgeom.settings import RefgeomSettings
 from xfel_apps.sources import expand
 from xfel_apps.spotfind.settings import SpotfindSettings
 from xfel_apps.worker import WorkerSettings
@@ -45,6 +46,7 @@ class Experiment(Section):
     index: IndexSettings = IndexSettings()
     integrate: IntegrateSettings = IntegrateSettings()
     merge: MergeSettings = MergeSettings()
+    refgeom: RefgeomSettings = RefgeomSettings()
 
     @model_validator(mode="after")
     def _datasets_have_runs(self) -> Self:
@@ -55,8 +57,8 @@ class Experiment(Section):
                     f"dataset {name} names no run or unknown ones {unknown}; "
                     f"known runs: {sorted(self.runs)}"
                 )
-        if "datasets" in self.runs:
-            raise ValueError("a run cannot be called 'datasets'")
+        for taken in {"datasets", "geometry"} & set(self.runs):
+            raise ValueError(f"a run cannot be called {taken!r}")
         return self
 
     @property

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from xfel_apps.config import digest
 from xfel_apps.containers.events import EVENTS
+from xfel_apps.containers.geometry import GeometryManifest
 from xfel_apps.containers.manifest import Manifest
 from xfel_apps.errors import ContainerError, SourceError
 from xfel_apps.ingest.settings import IngestSettings
@@ -41,6 +42,9 @@ def check_settings(settings: IngestSettings) -> None:
     """Say before any work which of the user's own files cannot be used."""
     if settings.geometry is not None:
         check_readable(settings.geometry, "geometry file (ingest.geometry)")
+    if settings.panels is not None:
+        check_readable(settings.panels, "refined geometry (ingest.panels)")
+        GeometryManifest.read(settings.panels)
     if settings.mask is not None:
         check_readable(settings.mask, "mask file (ingest.mask)")
 
@@ -84,7 +88,8 @@ def _check_shots(run: str, shots: Sequence[Shot], setups: Setups) -> None:
 def events_digest(files: Sequence[Path], settings: IngestSettings) -> str:
     """Return the digest of the settings and of every file: path, size and time of change."""
     parts = []
-    for path in [*files, settings.geometry, settings.mask]:
+    own = [settings.panels] if settings.panels is not None else []
+    for path in [*files, settings.geometry, settings.mask, *own]:
         if path is not None and path.exists():
             status = path.stat()
             parts.append(f"{path}\t{status.st_size}\t{status.st_mtime_ns}")

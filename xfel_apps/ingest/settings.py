@@ -19,6 +19,8 @@ class IngestSettings(Section):
     """Take only so many shots, the first ones; null: all."""
     geometry: Path | None = None
     """CrystFEL .geom file, for CXI and plain HDF5 files."""
+    panels: Path | None = None
+    """geometry.json that refgeom wrote: puts the panels of any raw file, by name, where it says."""
     mask: Path | None = None
     """File of bad pixels (npz, npy, HDF5 or PNG; not zero is bad), taken off as well."""
     wavelength_ang: float | None = Field(None, gt=0.01, lt=100.0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from xfel_apps.errors import GeometryError, SourceError, XfelError
 from xfel_apps.geometry import Beam, Detector
-from xfel_apps.ingest.override import at_distance, with_gain
+from xfel_apps.ingest.override import at_distance, with_gain, with_panels
 from xfel_apps.ingest.settings import IngestSettings
 from xfel_apps.sources import RawFile, open_raw
 
@@ -72,7 +72,7 @@ class Setups:
 
     Parameters
     ----------
-    settings : of ingest; distance and gain replace those of the files
+    settings : of ingest; panels, distance and gain replace those of the files
     """
 
     def __init__(self, settings: IngestSettings) -> None:
@@ -82,17 +82,18 @@ class Setups:
         self._known: dict[tuple[str, Beam], int] = {}
         self._last: tuple[Detector, Beam, int] | None = None
 
-    def index(self, detector: Detector, beam: Beam) -> int:
-        """Return the number of this detector and beam; the wavelength does not count."""
+    def index(self, detector: Detector, beam: Beam, run: str) -> int:
+        """Return the number of this detector and beam of a run; the wavelength does not count."""
         beam = beam.with_wavelength(1.0)
         if self._last and self._last[0] is detector and self._last[1] == beam:
             return self._last[2]
         key = detector.to_json(), beam
         if key not in self._known:
-            self._known[key] = len(self.detectors)
-            moved = at_distance(detector, beam, self.settings.distance_mm)
+            placed = with_panels(detector, self.settings.panels, run)
+            moved = at_distance(placed, beam, self.settings.distance_mm)
             self.detectors.append(with_gain(moved, self.settings.gain))
             self.beams.append(beam)
+            self._known[key] = len(self.detectors) - 1
         self._last = detector, beam, self._known[key]
         return self._known[key]
 
@@ -155,7 +156,7 @@ def shot_of(raw: RawFile, frame: int, file: FileOfRun, setups: Setups, complete_
         beam = _beam(raw, frame, setups.settings.wavelength_ang)
         return file.shot(
             frame,
-            setup=setups.index(raw.detector(frame), beam),
+            setup=setups.index(raw.detector(frame), beam, file.run),
             wavelength_ang=beam.wavelength_ang,
             scalars=raw.scalars(frame),
             complete_s=complete_s,

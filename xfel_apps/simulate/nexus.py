@@ -17,14 +17,10 @@ import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.geometry import Detector, Panel
+from xfel_apps.geometry import Detector
 from xfel_apps.simulate.settings import DetectorSettings
 from xfel_apps.simulate.shot import ShotTruth
-
-TO_NEXUS = np.array([-1.0, 1.0, -1.0])
-DEAD_BIT = 2
-"""Bit 1 of the NXmx pixel mask: a dead pixel."""
-MODULES = "/entry/instrument/detector"
+from xfel_apps.sources.nxmx_write import add_dataset, add_group, write_detector
 
 
 @dataclass(frozen=True)
@@ -60,8 +56,8 @@ def pixel_dtype(settings: DetectorSettings) -> np.dtype[Any]:
 def create_frames(file: h5py.File, n_frames: int, shape: tuple[int, int], dtype: Any) -> Any:
     """Return the dataset of a data file, one chunk a frame, bitshuffle and LZ4."""
     file.attrs["NX_class"] = "NXroot"
-    entry = _group(file, "entry", "NXentry")
-    data = _group(entry, "data", "NXdata", signal="data")
+    entry = add_group(file, "entry", "NXentry")
+    data = add_group(entry, "data", "NXdata", signal="data")
     return data.create_dataset(
         "data",
         (n_frames, *shape),
@@ -91,30 +87,22 @@ def write_master(
     part = path.with_name(f".{path.name}.part")
     with h5py.File(part, "w", libver="latest") as file:
         file.attrs["NX_class"], file.attrs["default"] = "NXroot", "entry"
-        entry = _group(file, "entry", "NXentry", default="data")
+        entry = add_group(file, "entry", "NXentry", default="data")
         entry["definition"] = "NXmx"
         entry["start_time"] = _iso(shots[0].timestamp_s)
         entry["end_time_estimated"] = _iso(shots[-1].timestamp_s)
         entry["laser_on"] = np.array([shot.laser_on for shot in shots], dtype="i1")
-        _dataset(entry, "timestamp", np.array([shot.timestamp_s for shot in shots]), units="s")
+        add_dataset(entry, "timestamp", np.array([shot.timestamp_s for shot in shots]), units="s")
         _write_data(entry, files, detector, dtype)
-        instrument = _group(entry, "instrument", "NXinstrument")
+        instrument = add_group(entry, "instrument", "NXinstrument")
         instrument["name"] = "xfelflow simulate"
         _write_beam(instrument, shots)
-        _write_detector(instrument, detector, mask)
-        source = _group(entry, "source", "NXsource")
+        write_detector(instrument, detector, "simulated modules", mask)
+        source = add_group(entry, "source", "NXsource")
         source["name"] = "simulated"
-        sample = _group(entry, "sample", "NXsample")
+        sample = add_group(entry, "sample", "NXsample")
         sample["name"], sample["depends_on"] = "simulated", "."
     part.replace(path)
-
-
-def _group(parent: Any, name: str, nx_class: str, **attributes: str) -> Any:
-    group = parent.create_group(name)
-    group.attrs["NX_class"] = nx_class
-    for key, value in attributes.items():
-        group.attrs[key] = value
-    return group
 
 
 def _iso(timestamp_s: float) -> str:
@@ -131,82 +119,16 @@ def _write_data(
             item.path.name, "/entry/data/data", (len(item.shots), *shape), dtype
         )
         layout[item.shots.start : item.shots.stop] = source
-    data = _group(entry, "data", "NXdata", signal="data")
+    data = add_group(entry, "data", "NXdata", signal="data")
     data.create_virtual_dataset("data", layout)
     data["data_scale_factor"] = 1.0 / detector.panels[0].gain
 
 
 def _write_beam(instrument: Any, shots: Sequence[ShotTruth]) -> None:
-    beam = _group(instrument, "beam", "NXbeam")
+    beam = add_group(instrument, "beam", "NXbeam")
     columns = [
         ("incident_wavelength", [shot.wavelength_ang for shot in shots], "angstrom"),
         ("pulse_energy", [shot.pulse_energy_mj for shot in shots], "mJ"),
     ]
     for name, values, units in columns:
-        _dataset(beam, name, np.array(values), units=units)
-
-
-def _dataset(group: Any, name: str, values: Any, **attributes: Any) -> None:
-    dataset = group.create_dataset(name, data=values)
-    for key, value in attributes.items():
-        dataset.attrs[key] = value
-
-
-def _write_detector(instrument: Any, detector: Detector, mask: NDArray[np.bool_]) -> None:
-    group = _group(instrument, "detector", "NXdetector")
-    first = detector.panels[0]
-    distance_mm = float(np.mean([-panel.origin_mm[2] for panel in detector.panels]))
-    group["description"], group["type"] = "simulated modules", "PIXEL"
-    group["depends_on"] = f"{MODULES}/transformations/det_z"
-    _dataset(group, "distance", distance_mm, units="mm")
-    _dataset(group, "x_pixel_size", first.pixel_mm[0], units="mm")
-    _dataset(group, "y_pixel_size", first.pixel_mm[1], units="mm")
-    _dataset(group, "sensor_thickness", 1e-6, units="mm")
-    group["sensor_material"] = "Si"
-    group["saturation_value"] = first.trusted[1]
-    group["underload_value"] = first.trusted[0]
-    group.create_dataset(
-        "pixel_mask",
-        data=np.where(mask, DEAD_BIT, 0).astype("u4"),
-        chunks=mask.shape,
-        **hdf5plugin.Bitshuffle(cname="lz4"),
-    )
-    moves = _group(group, "transformations", "NXtransformations")
-    _transformation(moves, "det_z", distance_mm, np.array([0.0, 0.0, 1.0]), ".")
-    for panel in detector.panels:
-        _write_module(group, panel, distance_mm)
-
-
-def _write_module(group: Any, panel: Panel, distance_mm: float) -> None:
-    """Write one module; its offset is given from the plane of the detector."""
-    module = _group(group, panel.name, "NXdetector_module")
-    module["data_origin"] = np.array(panel.slab_start, dtype=np.int64)
-    module["data_size"] = np.array(panel.shape, dtype=np.int64)
-    offset = TO_NEXUS * panel.origin_mm - [0.0, 0.0, distance_mm]
-    length = float(np.linalg.norm(offset))
-    path = f"{MODULES}/{panel.name}/module_offset"
-    _transformation(
-        module, "module_offset", length, offset / length, f"{MODULES}/transformations/det_z"
-    )
-    axes = {"fast": (panel.fast, panel.pixel_mm[0]), "slow": (panel.slow, panel.pixel_mm[1])}
-    for name, (vector, size_mm) in axes.items():
-        _transformation(
-            module, f"{name}_pixel_direction", size_mm, TO_NEXUS * np.array(vector), path
-        )
-
-
-def _transformation(
-    group: Any, name: str, value_mm: float, vector: NDArray[np.float64], depends_on: str
-) -> None:
-    """Write a translation of `value_mm` along `vector`."""
-    _dataset(
-        group,
-        name,
-        np.array([value_mm]),
-        transformation_type="translation",
-        units="mm",
-        vector=vector,
-        offset=np.zeros(3),
-        offset_units="mm",
-        depends_on=depends_on,
-    )
+        add_dataset(beam, name, np.array(values), units=units)

@@ -1,7 +1,7 @@
 """Parser of CrystFEL geometry files (`.geom`): text to panels, beam, bad regions and masks.
 
-Source: the manual page crystfel_geometry(5). Groups are read over; so is what only CrystFEL's own
-peak search needs.
+Source: the manual page crystfel_geometry(5). What only CrystFEL's own peak search needs is read
+over.
 """
 
 import re
@@ -14,6 +14,7 @@ from xfel_apps.geometry.panels import Vector
 
 NOT_PANELS = ("bad", "group", "rigid_group")
 TERM = re.compile(r"([-+]?)\s*([0-9.]*(?:[eE][-+]?[0-9]+)?)\s*\*?\s*([xyz])")
+GROUP = re.compile(r"(?:rigid_)?group_(?!collection_)(\w+)")
 OLD_MASK = {"mask": "data", "mask_file": "file", "mask_good": "goodbits", "mask_bad": "badbits"}
 
 
@@ -124,12 +125,27 @@ class Geom:
     panels : in the order in which they are first mentioned
     bad : bad regions, as if they were panels
     top : what stands without a panel's name, the last value of each
+    groups : name -> panels or other groups that move together (rigid_group_NAME, group_NAME)
     """
 
     where: str
     panels: tuple[GeomPanel, ...]
     bad: tuple[GeomPanel, ...]
     top: Mapping[str, str]
+    groups: Mapping[str, tuple[str, ...]]
+
+    def members(self, group: str) -> set[str]:
+        """Return the names of all panels of a group, those of the groups in it too."""
+        result: set[str] = set()
+        waiting, seen = [group], set()
+        while waiting:
+            name = waiting.pop()
+            if name in self.groups and name not in seen:
+                seen.add(name)
+                waiting += self.groups[name]
+            elif name not in self.groups:
+                result.add(name)
+        return result
 
     def source(self, name: str) -> Source | None:
         """Return where a top-level quantity comes from; None if it is not given."""
@@ -162,6 +178,7 @@ def parse_geom(text: str, where: str) -> Geom:
     top: dict[str, str] = {}
     panels: dict[str, dict[str, str]] = {}
     bad: dict[str, dict[str, str]] = {}
+    groups: dict[str, tuple[str, ...]] = {}
     for line in text.splitlines():
         key, equals, value = line.partition(";")[0].partition("=")
         key, value = key.strip(), " ".join(value.split())
@@ -169,7 +186,10 @@ def parse_geom(text: str, where: str) -> Geom:
             continue
         name, slash, item = key.rpartition("/")
         if not slash:
-            if not key.startswith(NOT_PANELS):
+            group = GROUP.fullmatch(key)
+            if group:
+                groups[group[1]] = tuple(part.strip() for part in value.split(","))
+            elif not key.startswith(NOT_PANELS):
                 top[key] = value
         elif name.startswith("bad"):
             bad.setdefault(name, {})[item] = value
@@ -177,7 +197,7 @@ def parse_geom(text: str, where: str) -> Geom:
             panels.setdefault(name, dict(top))[item] = value
     if not panels:
         raise GeometryError(f"{where}: no panels; expected lines like panel0/min_fs = 0")
-    return Geom(where, _items(panels, where), _items(bad, where), top)
+    return Geom(where, _items(panels, where), _items(bad, where), top, groups)
 
 
 def _items(fields: Mapping[str, Mapping[str, str]], where: str) -> tuple[GeomPanel, ...]:

@@ -1,0 +1,1 @@
+"""refgeom: the detector's geometry from the indexed spots of a dataset."""
