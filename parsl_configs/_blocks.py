@@ -26,16 +26,16 @@ set -m
 manager=$!
 set +m
 give_way() {{
-  scancel --signal=INT "$SLURM_JOB_ID"
+  scancel --quiet --signal=INT "$SLURM_JOB_ID"
   workers=$(pgrep --delimiter , --parent $manager)
   pkill -URG --parent $manager
   for _ in $(seq 80); do
-    pgrep --parent "$workers" > /dev/null || break
+    pgrep --parent "${{workers:-1}}" > /dev/null || break
     sleep 0.25
   done
   sleep 0.5
   kill $manager
-}}
+}} 2> /dev/null
 trap give_way INT TERM
 wait $manager
 wait

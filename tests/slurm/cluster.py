@@ -198,6 +198,7 @@ class Cluster:
         values = {
             "ROOT": str(self.root), "HOST": host, "NODES": "\n".join(lines),
             "CONTROL_PORT": control, "ACCOUNTS_PORT": accounts,
+            "FIRST_JOB": 1000 + secrets.randbelow(60_000_000),
             "SQL_PORT": self.sql_port, "SQL_PASSWORD": self.password,
         }  # fmt: skip
         for name in ("slurm.conf", "slurmdbd.conf"):
