@@ -128,8 +128,8 @@ class Daemon:
         if key not in self._intakes:
             self._intakes[key] = Intake(run, self.queue, self._watch.quiet_s)
         self._intakes[key].look(seen)
-        if run.n_seen > n_before:
-            self._news.say(f"{_what(key)}: {run.n_seen} shots have come")
+        if run.n_seen.bit_length() > n_before.bit_length():  # it has doubled
+            self._news.say(f"{_what(key)}: {run.n_seen} shots so far")
         if run.is_complete and not was_complete:
             self._news.say(f"{_what(key)} is complete: {run.n_seen} shots")
 

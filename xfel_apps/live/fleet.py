@@ -17,6 +17,12 @@ from xfel_apps.launch import workflow_folder
 
 SMALL_TASKS = 3
 """Sealings, merges and reports at a time on one machine."""
+# Ends a task when another daemon has begun: it would do the same. $$ is the task after `exec`.
+WHILE_DAEMON = """(while kill -0 $$ 2>/dev/null && grep -q {id} {file}; do sleep 1; done
+kill $$; sleep 5; kill -9 $$) >/dev/null 2>&1 &
+"""
+ORPHANS_END_S = 10.0
+"""So long after a new daemon's beginning all tasks of one that was killed have ended [s]."""
 IDLE_BLOCK_S = 30.0
 """A block without crew or task is given back after so long [s]."""
 
@@ -124,7 +130,7 @@ class ParslFleet:
 
     def __init__(self, place: Place, folder: Path) -> None:
         self._folder = folder
-        self._place = place
+        self._daemon = ""
         self._pools = _pools(place)
         self._kernel: Any = None
 
@@ -133,11 +139,12 @@ class ParslFleet:
         """Where crews can be started, the first to be filled first."""
         return self._pools
 
-    def start(self) -> None:
-        """Start Parsl."""
+    def start(self, daemon: str) -> None:
+        """Start Parsl for the daemon with this id."""
         from parsl.config import Config
         from parsl.dataflow.dflow import DataFlowKernel
 
+        self._daemon = daemon
         executors = {id(x): x for pool in self.pools for x in (pool.crews, pool.small)}
         self._kernel = DataFlowKernel(
             Config(
@@ -174,7 +181,9 @@ class ParslFleet:
             start = f"{pool.crews.mpi_launcher} --overlap --nodes=1 --ntasks={pool.ranks} "
         elif mpi and pool.ranks > 1:
             start = f"{_mpiexec(pool.ranks)} "
-        return self._submit(pool.small, f"exec {start}{_app(app, arguments)}", log)
+        file = shlex.quote(str(self._folder / "daemon.json"))
+        watch = WHILE_DAEMON.format(id=self._daemon, file=file)
+        return self._submit(pool.small, f"{watch}exec {start}{_app(app, arguments)}", log)
 
     def _submit(
         self, executor: Any, text: str, log: Path, resources: dict[str, Any] | None = None

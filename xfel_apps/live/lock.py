@@ -56,10 +56,15 @@ class Presence:
     ----------
     live : folder of live processing
     identity : of this daemon
+
+    Attributes
+    ----------
+    follows_a_killed_one : whether the daemon before this one did not end in order
     """
 
     def __init__(self, live: LiveFolder, identity: Identity) -> None:
         self._live, self.identity = live, identity
+        self.follows_a_killed_one = _was_killed(live)
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="presence", daemon=True)
 
@@ -85,6 +90,13 @@ class Presence:
         gone = {**asdict(self.identity), "id": "", "now_s": time.time()}
         with suppress(XfelError):
             write_text(self._live.daemon, json.dumps(gone))
+
+
+def _was_killed(live: LiveFolder) -> bool:
+    try:
+        return bool(json.loads(live.daemon.read_text())["id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 @contextmanager

@@ -93,8 +93,8 @@ _DATASETS: tuple[Column, ...] = (
     ("crystals", lambda row: str(row["n_crystals"])),
     ("d_min", _number("d_min_ang", ".2f")),
     ("CC1/2", _number("cc_half", ".3f")),
-    ("complete %", lambda row: f"{100.0 * row['completeness']:.1f}"),
-    ("multiplicity", _number("multiplicity", ".1f")),
+    ("compl. %", lambda row: f"{100.0 * row['completeness']:.1f}"),
+    ("mult.", _number("multiplicity", ".1f")),
 )
 _CREWS: tuple[Column, ...] = (
     ("pool", lambda row: row["pool"]),
@@ -110,6 +110,7 @@ def _runs(runs: Sequence[Row]) -> Table:
     shown = runs[-N_RUNS:]
     title = "run" if len(shown) == len(runs) else f"run (the last {N_RUNS} of {len(runs)})"
     table = _empty(title, _RUNS, with_state=True)
+    table.add_column("")
     with_trial = len({row["trial"] for row in runs}) > 1
     for row in shown:
         name = f"{row['trial']}/{row['run']}" if with_trial else row["run"]
@@ -141,7 +142,6 @@ def _empty(title: str, columns: Sequence[Column], *, with_state: bool) -> Table:
         table.add_column("state", no_wrap=True)
     for name, _ in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
     return table
 
 

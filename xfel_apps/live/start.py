@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from xfel_apps.errors import SettingsError, StoppedError
 from xfel_apps.launch import StageFailedError
 from xfel_apps.live.daemon import Daemon
-from xfel_apps.live.fleet import ParslFleet, Place
+from xfel_apps.live.fleet import ORPHANS_END_S, ParslFleet, Place
 from xfel_apps.live.layout import LiveFolder
 from xfel_apps.live.lock import held, is_daemon_there
 from xfel_apps.live.news import News
@@ -59,7 +59,9 @@ def run_daemon(paths: Sequence[Path], place: Place, *, once: bool) -> None:
         daemon = Daemon(trials, watch, fleet, presence.identity, news)
         news.say(f"daemon {presence.identity.text}: watching {settings.watch}")
         try:
-            fleet.start()
+            fleet.start(presence.identity.id)
+            if presence.follows_a_killed_one:
+                daemon.tasks.wait(ORPHANS_END_S)
             _loop(daemon, stop, console, once=once)
         finally:
             news.say("daemon ends; crews hand back what they have")

@@ -52,6 +52,11 @@ class Tasks:
     def __init__(self, fleet: Fleet, logs: Path, say: Callable[[str], None]) -> None:
         self._fleet, self._logs, self._say = fleet, logs, say
         self._tasks: dict[str, Task] = {}
+        self._not_before = 0.0
+
+    def wait(self, seconds: float) -> None:
+        """Start nothing for so long [s]."""
+        self._not_before = time.monotonic() + seconds
 
     def start(
         self,
@@ -77,7 +82,7 @@ class Tasks:
             return
         if made_from != task.input:
             task.input, task.n_failed, task.not_before = made_from, 0, 0.0
-        if time.monotonic() < task.not_before:
+        if time.monotonic() < max(task.not_before, self._not_before):
             return
         task.on_done = on_done
         task.future = self._fleet.run(*app, self._log(purpose), mpi=mpi)
