@@ -80,26 +80,24 @@ def n_versions(place: Place) -> int:
     return len(list((place.trial / "datasets" / "all").glob("v*/merged.json")))
 
 
-def test_what_is_there_becomes_the_files_of_the_batch(place, batch):
-    place.come("r1", 0, 1, 2)
-    place.drain(place.experiment())
+def test_what_is_there_becomes_the_files_of_the_batch(place):
+    place.come("r1", 0)
+    path = place.experiment()
+    place.drain(path)
     results = RunResults(place.trial / "r1")
-    expected = batch.manifest(REFLECTIONS)
-    assert results.need(REFLECTIONS).outcomes == expected.outcomes
+    assert results.need(REFLECTIONS).n_events == 8
     sealed = Experiment.checked(yaml.safe_load((place.trial / "experiment.yaml").read_text()))
     assert list(sealed.runs) == ["r1"]
     last = place.merged(n_versions(place))
     assert last.key == sealed.dataset_key("all")
     assert last.inputs == {"r1": results.need(REFLECTIONS).digest}
-    assert (place.trial / "report.html").stat().st_mtime > sealed.version_folder(
-        "all", last.key
-    ).stat().st_mtime
+    page = place.trial / "report.html"
+    assert page.stat().st_mtime > sealed.version_folder("all", last.key).stat().st_mtime
+    start_again_in_vain(place, path)
 
 
-def test_a_second_start_finds_nothing_to_do(place):
-    place.come("r1", 0)
-    path = place.experiment()
-    place.drain(path)
+def start_again_in_vain(place: Place, path: Path) -> None:
+    """Start a daemon where all is done: it does nothing."""
     before = n_versions(place)
     daemon, fleet = place.daemon(path)
     for _ in range(3):
@@ -145,6 +143,7 @@ def test_a_run_that_is_left_out_gives_a_version_without_it(place):
     assert list(sealed["runs"]) == ["r1"]
 
 
+@pytest.mark.slow
 def test_other_settings_are_a_trial_of_their_own(place):
     place.come("r1", 0)
     first = place.experiment()
@@ -155,6 +154,7 @@ def test_other_settings_are_a_trial_of_their_own(place):
     assert {json.loads(p.read_text())["trial"] for p in place.folder.glob("results/*/live/*.json")}
 
 
+@pytest.mark.slow
 def test_a_chunk_that_nobody_has_is_put_back(place, monkeypatch):
     """A daemon died between writing a chunk and putting it into the queue."""
     monkeypatch.setattr("xfel_apps.live.run.MISSING_S", 0.0)
@@ -182,6 +182,7 @@ def test_a_run_that_cannot_be_read_does_not_stop_the_others(place, monkeypatch):
     assert set(place.merged(n_versions(place)).inputs) == {"r1"}
 
 
+@pytest.mark.slow
 def test_what_the_daemon_knows_is_on_the_disk(place):
     place.come("r1", 0)
     daemon = place.drain(place.experiment())

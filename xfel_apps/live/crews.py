@@ -44,8 +44,8 @@ class Crew:
     name: str
     pool: str = ""
     future: "Future[int] | None" = None
-    started_s: float = field(default_factory=time.monotonic)
-    seen_s: float = field(default_factory=time.monotonic)
+    started_s: float = field(default_factory=lambda: time.monotonic())
+    seen_s: float = field(default_factory=lambda: time.monotonic())
     said: Mapping[str, Any] = field(default_factory=dict)
     is_lost: bool = False
     counts: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=10))

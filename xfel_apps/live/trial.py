@@ -56,7 +56,7 @@ class LiveTrial:
         """Refuse a trial that was begun with other settings of a stage."""
         try:
             before = Experiment.checked(json.loads(experiment_file(self.folder).read_text()))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except (OSError, ValueError) as err:
             raise SettingsError(f"{experiment_file(self.folder)}: not readable ({err})") from err
