@@ -5,6 +5,7 @@ from pydantic import Field
 
 from xfel_apps.config import Section, digest, override, read_yaml
 from xfel_apps.errors import SettingsError
+from xfel_apps.experiment import Experiment
 
 
 class Toy(Section):
@@ -63,3 +64,11 @@ def test_bad_yaml_names_the_file(tmp_path, text):
         read_yaml(path)
     with pytest.raises(SettingsError, match="no such file"):
         read_yaml(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "data", [{"runs": {"live": ["x.h5"]}}, {"runs": {"datasets": ["x.h5"]}}, {"trial": "live"}]
+)
+def test_names_of_the_workflows_own_folders_are_refused(data):
+    with pytest.raises(SettingsError, match=r"cannot be called '(live|datasets)'"):
+        Experiment.checked(data)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from xfel_apps.config import Section, digest
+from xfel_apps.containers.results import LIVE
 from xfel_apps.errors import SettingsError
 from xfel_apps.index.settings import IndexSettings
 from xfel_apps.ingest.settings import IngestSettings
@@ -57,8 +58,10 @@ class Experiment(Section):
                     f"dataset {name} names no run or unknown ones {unknown}; "
                     f"known runs: {sorted(self.runs)}"
                 )
-        for taken in {"datasets", "geometry"} & set(self.runs):
+        for taken in {"datasets", "geometry", LIVE} & set(self.runs):
             raise ValueError(f"a run cannot be called {taken!r}")
+        if self.trial == LIVE:
+            raise ValueError(f"a trial cannot be called {LIVE!r}")
         return self
 
     @property

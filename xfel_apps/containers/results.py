@@ -1,6 +1,6 @@
 """Results of one run: whichever of its products are made, and how every event ended."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -135,9 +135,7 @@ def is_run(folder: Path) -> bool:
 
 def run_folders(folder: Path) -> list[Path]:
     """Return the run folders at or below `folder`: a run, a trial, results, or a parent of them."""
-    if not folder.is_dir():
-        raise ContainerError(f"{folder}: no such folder; give a folder of results")
-    runs = sorted(_runs_below(folder, depth=3))
+    runs = sorted(folders_below(folder, is_run))
     if not runs:
         raise ContainerError(
             f"{folder}: no results of any run here; give a run, trial or results folder, "
@@ -146,10 +144,15 @@ def run_folders(folder: Path) -> list[Path]:
     return runs
 
 
-def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
-    if is_run(folder):
+def folders_below(
+    folder: Path, is_wanted: Callable[[Path], bool], depth: int = 3
+) -> Iterator[Path]:
+    """Yield the folders at or below `folder` that are wanted; nothing is looked for in those."""
+    if not folder.is_dir():
+        raise ContainerError(f"{folder}: no such folder; give a folder of results")
+    if is_wanted(folder):
         yield folder
     elif depth:
-        for child in folder.iterdir():
+        for child in sorted(folder.iterdir()):
             if child.is_dir() and child.name != LIVE and not child.name.startswith("."):
-                yield from _runs_below(child, depth - 1)
+                yield from folders_below(child, is_wanted, depth - 1)

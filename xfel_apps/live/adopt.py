@@ -75,6 +75,8 @@ def adopt(comm: mpi.Comm, crews: Crews, job: StageRun) -> int:
 
 def plan_rows(crews: Crews, job: StageRun) -> list[Share]:
     """Return which shots of which parts are taken over: each event once, none that is there."""
+    for cut_short in job.folder.glob(".rank-*.part"):
+        cut_short.unlink()
     wanted = _wanted(job)
     workers = worker_numbers(crews.live)
     shares: list[Share] = []

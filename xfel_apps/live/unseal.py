@@ -108,7 +108,8 @@ def _copy_product(job: StageRun, made_with: str, numbers: Numbers, into: Path) -
                 for key, events in powders.events_by_key(path).items()
             }
             whole = {key: events for key, events in sums.items() if NONE not in events}
-            powders.copy_part(path, into / path.name, whole, made_with)
+            if whole:
+                powders.copy_part(path, into / path.name, whole, made_with)
     for rank, part in enumerate(
         readable_parts(sorted(job.folder.glob("rank-*.h5")), job.product, job.digest)
     ):
