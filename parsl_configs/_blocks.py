@@ -18,19 +18,22 @@ WARNING_S = 60
 REFUSED = re.compile(r"[Ii]nvalid|[Dd]enied|not (available|permitted)|More processors")
 
 # The shell of a block is told (INT) before the block ends. It tells the ranks of MPI jobs, and
-# Parsl's workers (URG), which tell their commands; these save what they have and end. Then it ends
-# Parsl's manager, which has passed on their exit codes. `set -m`: else all would be deaf to INT.
+# Parsl's workers (URG), which tell their commands; these save what they have and end. Ranks that
+# just start and do not listen yet are ended (TERM). Then it ends Parsl's manager, which has passed
+# on all exit codes. No command starts meanwhile. `set -m`: else all would be deaf to INT.
 GIVE_WAY = """
 set -m
 {command} &
 manager=$!
 set +m
 give_way() {{
+  touch "$PARSL_BLOCK_LEAVES"
   scancel --quiet --signal=INT "$SLURM_JOB_ID"
   workers=$(pgrep --delimiter , --parent $manager)
   pkill -URG --parent $manager
-  for _ in $(seq 80); do
-    pgrep --parent "${{workers:-1}}" > /dev/null || break
+  for i in $(seq 80); do
+    pgrep --parent "$workers" > /dev/null || break
+    [ $i != 8 ] || scancel --quiet --signal=TERM "$SLURM_JOB_ID"
     sleep 0.25
   done
   sleep 0.5
@@ -39,6 +42,7 @@ give_way() {{
 trap give_way INT TERM
 wait $manager
 wait
+rm -f "$PARSL_BLOCK_LEAVES"
 """
 
 
@@ -78,7 +82,11 @@ def provider(blocks: SlurmBlocks, nodes: int) -> "CappedSlurmProvider":
         options.append(f"--reservation={blocks.reservation}")
     if blocks.node is not None and blocks.node.gpus:
         options.append(f"--gpus-per-node={blocks.node.gpus}")
-    init = (f"export PARSL_BLOCK_END=$(( $(date +%s) + {seconds} ))", *blocks.worker_init)
+    init = (
+        f"export PARSL_BLOCK_END=$(( $(date +%s) + {seconds} ))",
+        "export PARSL_BLOCK_LEAVES=/tmp/parsl-block-$SLURM_JOB_ID-leaves",
+        *blocks.worker_init,
+    )
     return CappedSlurmProvider(
         node=blocks.node,
         qos=blocks.qos,

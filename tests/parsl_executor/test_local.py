@@ -8,7 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from snakemake_executor_plugin_parsl.command import BLOCK_END, TOO_LATE, Command, run_command
+from snakemake_executor_plugin_parsl.command import (
+    BLOCK_END,
+    BLOCK_LEAVES,
+    TOO_LATE,
+    Command,
+    run_command,
+)
 from snakemake_executor_plugin_parsl.configs import load_config
 from snakemake_executor_plugin_parsl.settings import ExecutorSettings
 from snakemake_interface_common.exceptions import WorkflowError
@@ -168,6 +174,17 @@ def test_no_job_starts_that_ends_after_its_block(tmp_path, monkeypatch):
     command = Command(text="touch made", folder=str(tmp_path), log="log", runtime_s=1)
     assert run_command(command) == TOO_LATE
     assert not (tmp_path / "made").exists()
+
+
+def test_no_job_starts_in_a_block_that_gives_way(tmp_path, monkeypatch):
+    leaves = tmp_path / "leaves"
+    monkeypatch.setenv(BLOCK_LEAVES, str(leaves))
+    command = Command(text="touch made", folder=str(tmp_path), log="log")
+    leaves.touch()
+    assert run_command(command) == TOO_LATE
+    assert not (tmp_path / "made").exists()
+    leaves.unlink()
+    assert run_command(command) == 0
 
 
 def test_commands_longer_than_an_argument_can_be(tmp_path):

@@ -13,6 +13,8 @@ from snakemake_executor_plugin_parsl.places import places
 
 BLOCK_END = "PARSL_BLOCK_END"
 """Environment variable of a block: when its walltime is over [s since 1970]."""
+BLOCK_LEAVES = "PARSL_BLOCK_LEAVES"
+"""Environment variable of a block: a file that is there once the block gives way."""
 TOO_LATE = -1000
 """Instead of an exit code: the block ends before the command could."""
 TRY_AGAIN = 75
@@ -60,7 +62,7 @@ def run_command(
     """
     with listening(tell=command.cores is not None) as notice:
         with places(command.cores, command.memory_mb):
-            if command.runtime_s and time.time() + command.runtime_s > block_end():
+            if not has_time(command):
                 return TOO_LATE
             code = TRY_AGAIN if notice.is_told else run_here(command, notice)
         return TRY_AGAIN if notice.is_told and code else code
@@ -82,6 +84,13 @@ def run_here(command: Command, notice: Notice) -> int:
         if command.benchmark is None:
             return notice.process.wait()
         return measure(notice.process, Path(command.folder, command.benchmark))
+
+
+def has_time(command: Command) -> bool:
+    """Return whether the block stays for as long as a command takes."""
+    if Path(os.environ.get(BLOCK_LEAVES, os.devnull)).is_file():
+        return False
+    return not command.runtime_s or time.time() + command.runtime_s <= block_end()
 
 
 def block_end() -> float:
