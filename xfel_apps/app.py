@@ -58,6 +58,7 @@ def run(
     comm = comm or mpi.world()
     args = arguments.parse_args(argv)
     try:
+        mpi.check_ranks()
         body(args, comm)
     except StoppedError as err:
         if comm.rank == 0:

@@ -40,6 +40,16 @@ def serial() -> Comm:
     return MPI.COMM_SELF
 
 
+def check_ranks() -> None:
+    """Raise an `XfelError` where srun started ranks that do not see one another."""
+    n_tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")
+    if world().size == 1 and n_tasks != "1":
+        raise XfelError(
+            f"srun started {n_tasks} ranks, but MPI sees one: they have no PMI in common; "
+            "`srun --mpi=list` names what srun has, `mpi: srun --mpi=...` in the profile chooses"
+        )
+
+
 @dataclass
 class StopRequest:
     """Wanted after SIGINT, SIGTERM or SIGUSR1, and in time: finish the shot, flush and end."""

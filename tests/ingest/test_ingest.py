@@ -208,3 +208,13 @@ def test_on_several_ranks_the_work_is_done_and_an_error_said_once(tmp_path: Path
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 1
     assert done.stderr.count("nothing is not a scalar of this run") == 1
+
+
+def test_ranks_of_srun_that_do_not_see_one_another_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_nxmx(tmp_path / "a.h5", frames(2))
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    assert main([str(path), "--run", "r1", "--events", str(tmp_path / "events.json")]) == 1
+    assert "srun started 4 ranks, but MPI sees one" in capsys.readouterr().err
+    assert not (tmp_path / "events.json").exists()

@@ -132,7 +132,7 @@ def options_of(executor: str, limit: str, minutes: int) -> list[str]:
     runtimes = [f"{rule}:runtime={minutes}" for rule in (*PER_SHOT, "merge", "ingest", "report")]
     if executor == "slurm":
         return ["--executor=slurm", f"--slurm-qos={pool}", "--set-resources", *SHORT, *runtimes]
-    walltime = f"--parsl-walltime=00:0{minutes + 1}:00"
+    walltime = f"--parsl-walltime=00:0{minutes + 2}:00"
     return [f"--parsl-pool={pool}", walltime, "--set-resources", *SHORT, *runtimes]
 
 
