@@ -14,6 +14,8 @@ from parsl.utils import wtime_to_minutes
 REQUESTS_PER_MINUTE = 10
 WARNING_S = 60
 """Slurm says so long before a block ends, or when a reservation's job wants its nodes [s]."""
+COMMAND_LIMIT_S = 60
+"""Parsl gives up a command of Slurm after so long [s]; a block may be queued all the same then."""
 # Slurm will never start such a block; other refusals (no answer, too many jobs) may pass.
 REFUSED = re.compile(r"[Ii]nvalid|[Dd]enied|not (available|permitted)|More processors")
 
@@ -97,6 +99,7 @@ def provider(blocks: SlurmBlocks, nodes: int) -> "CappedSlurmProvider":
         init_blocks=0,
         min_blocks=0,
         max_blocks=blocks.max_blocks,
+        cmd_timeout=COMMAND_LIMIT_S,
         scheduler_options="\n".join(f"#SBATCH {option}" for option in options),
         worker_init="\n".join(init),
         launcher=GivingWay(),

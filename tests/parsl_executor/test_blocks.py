@@ -5,14 +5,13 @@ import pytest
 from tests.fake_slurm import put_on_path
 from tests.parsl_executor.test_local import start
 
-# Blocks that end 70 s after they began, and note their beginning.
+# Blocks that end some time after they began, and note their beginning.
 ENDING = """
-from parsl.providers import LocalProvider
 from parsl_configs import local
 def make_config():
     config = local.make_config()
     provider = config.executors[0].provider
-    provider.worker_init = "export PARSL_BLOCK_END=$(( $(date +%s) + 70 )); echo x >> blocks"
+    provider.worker_init = "export PARSL_BLOCK_END=$(( $(date +%s) + {life_s} )); echo x >> blocks"
     config.strategy_period = 1
     return config
 """
@@ -22,7 +21,7 @@ rule all:
 rule early:
     output: "early.txt"
     resources: runtime=1
-    shell: "sleep 12; touch {output}"
+    shell: "sleep 45; touch {output}"
 rule late:
     input: "early.txt"
     output: "late.txt"
@@ -34,11 +33,22 @@ rule late:
 @pytest.mark.slow
 def test_a_job_too_late_for_a_block_ends_that_and_goes_to_the_next(tmp_path):
     (tmp_path / "blocks_of_test").mkdir()
-    (tmp_path / "blocks_of_test" / "ending.py").write_text(ENDING)
+    (tmp_path / "blocks_of_test" / "ending.py").write_text(ENDING.format(life_s=100))
     process = start(tmp_path, ONE_LATE, config="blocks_of_test.ending")
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert (tmp_path / "late.txt").read_text() == "x\nx\n"
+
+
+@pytest.mark.slow
+def test_a_job_that_no_block_has_the_time_for_fails(tmp_path):
+    (tmp_path / "blocks_of_test").mkdir()
+    (tmp_path / "blocks_of_test" / "ending.py").write_text(ENDING.format(life_s=30))
+    config = "blocks_of_test.ending"
+    process = start(tmp_path, ONE_LATE, "early.txt", "--parsl-tries", "1", config=config)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert "no block has its runtime left" in said
 
 
 REFUSES = """#!/bin/sh

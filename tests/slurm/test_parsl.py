@@ -68,7 +68,7 @@ def test_mpi_jobs_spread_over_their_nodes_and_small_ones_share(start):
 
 
 def wait_for_files(folder: Path, pattern: str, count: int, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 150
+    end = time.monotonic() + 300
     while len(list(folder.glob(pattern))) < count:
         assert time.monotonic() < end
         assert process.poll() is None
@@ -115,7 +115,7 @@ def test_jobs_of_lost_blocks_come_back(slurm, start, how):
     folder, process = start(COMES_BACK, "--parsl-pool", "regular", "--parsl-walltime", "00:10:00")
     wait_for_files(folder, "started.*", 2, process)
     slurm.run("scancel", *how, *slurm.say("squeue", "-h", "-o", "%A").split())
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=500)
     assert process.returncode == 0, said
     assert (folder / "mpi.txt").is_file()
     assert (folder / "small.txt").is_file()

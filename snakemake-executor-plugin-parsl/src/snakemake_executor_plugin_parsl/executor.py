@@ -55,6 +55,8 @@ class Submission:
     future: Future[int]
     tries: int = 1
     not_before: float = 0.0
+    n_ended: int = 0
+    """Blocks that ended since nobody had use for the rest of their time."""
 
 
 class Executor(RemoteExecutor):  # type: ignore[misc]  # Snakemake's interface has no types
@@ -144,7 +146,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # Snakemake's interface h
         if code == 0:
             self.report_job_success(info)
             return False
-        if code == TOO_LATE:
+        if code == TOO_LATE and submission.n_ended < self.settings.tries:
             submission.not_before = time.monotonic() + LATE_WAIT_S
             return True
         is_lost = isinstance(error, ManagerLost | WorkerLost)
@@ -159,7 +161,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # Snakemake's interface h
             return
         for executor in self._executors(submission.resources):
             if isinstance(executor, HighThroughputExecutor) and executor.outstanding() == 0:
-                executor.scale_in_facade(len(executor.status_facade), max_idletime=1.0)
+                ended = executor.scale_in_facade(len(executor.status_facade), max_idletime=1.0)
+                submission.n_ended += len(ended)
         submission.not_before = 0.0
         submission.future = self._submit(submission.command, submission.resources)
 
@@ -184,6 +187,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # Snakemake's interface h
         code: int | None,
     ) -> None:
         why = f"{error} (started {submission.tries} times)" if error else f"exit code {code}"
+        if code == TOO_LATE:
+            why = "no block has its runtime left when it has started: set --parsl-walltime"
         log = Path(submission.command.folder, submission.command.log)
         logs = [str(log)] if log.is_file() else []
         self.report_job_error(info, msg=f"{why}. ", aux_logs=logs)
