@@ -169,6 +169,7 @@ def test_a_chunk_that_nobody_has_is_put_back(place, monkeypatch):
     assert again.runs["000", "r1"].sealed.n_events == 8
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_read_does_not_stop_the_others(place, monkeypatch):
     monkeypatch.setattr("xfel_apps.live.tasks.FIRST_WAIT_S", 0.0)
     place.come("r1", 0)

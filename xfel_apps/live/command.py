@@ -43,6 +43,9 @@ def live(
     account: Annotated[str | None, typer.Option(help="that blocks are charged to")] = None,
     reservation: Annotated[str | None, typer.Option(help="that blocks may run in")] = None,
     constraint: Annotated[str | None, typer.Option(help="kind of nodes: cpu, gpu, ...")] = None,
+    environment: Annotated[
+        str | None, typer.Option(help="packed environment (pack-env) that blocks run from")
+    ] = None,
 ) -> None:
     """Process runs while they are taken: frames to merged intensities within seconds.
 
@@ -73,5 +76,15 @@ def live(
         show_daemon(files[0])
         return
     pools = parse_blocks(blocks) if blocks else None
-    place = Place(config, pools, workers, nodes, walltime, account, reservation, constraint)
+    place = Place(
+        config=config,
+        blocks=pools,
+        workers=workers,
+        nodes=nodes,
+        walltime=walltime,
+        account=account,
+        reservation=reservation,
+        constraint=constraint,
+        environment=environment,
+    )
     run_daemon(files, place, once=once)

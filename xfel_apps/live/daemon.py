@@ -25,6 +25,7 @@ from xfel_apps.live.watch import Seen, Watch
 
 MISSING_EVERY_S = 2.0
 """Time between looks for chunks that are nowhere [s]."""
+STATUS_EVERY_S = 1.0
 RETRY_S = 10.0
 """A run that cannot be taken in is tried again after so long [s]."""
 
@@ -67,7 +68,7 @@ class Daemon:
         self._retry_s: dict[Key, float] = {}
         self._seen: dict[str, Seen] = {}
         self._has_polled = False
-        self._poll_s = self._missing_s = 0.0
+        self._poll_s = self._missing_s = self._status_s = 0.0
 
     def step(self) -> None:
         """Look at everything once; what goes wrong in one place stops nothing elsewhere."""
@@ -82,7 +83,7 @@ class Daemon:
             "finishing": self._finish,
             "starting crews": self._start_crews,
             "ending idle blocks": self._fleet.shrink,
-            "status": self.write_status,
+            "status": self._renew_status,
         }
         for what, action in actions.items():
             self._news.guard(what, action)
@@ -117,7 +118,7 @@ class Daemon:
         """Take in what is new of a run."""
         key = (trial.name, seen.run)
         run = self._known_run(trial, seen.run)
-        was_sealed, was_complete, n_before = run.sealed, run.is_complete, run.n_seen
+        was_sealed, was_complete = run.sealed, run.is_complete
         run.look_for_seal(seen)
         if run.sealed is not None:
             run.is_complete = True
@@ -125,6 +126,8 @@ class Daemon:
             if was_sealed is None:
                 self._news.say(f"{_what(key)} is sealed: {_counts(run)}")
             return
+        run.load()
+        n_before = run.n_seen
         if key not in self._intakes:
             self._intakes[key] = Intake(run, self.queue, self._watch.quiet_s)
         self._intakes[key].look(seen)
@@ -260,6 +263,11 @@ class Daemon:
         if self.tasks.is_under_way(finish.sealing(run)):
             return "sealing", ""
         return ("finishing" if run.is_complete else "growing"), ""
+
+    def _renew_status(self) -> None:
+        if time.monotonic() >= self._status_s:
+            self._status_s = time.monotonic() + STATUS_EVERY_S
+            self.write_status()
 
     def write_status(self) -> None:
         """Write what is known now."""

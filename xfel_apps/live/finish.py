@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from xfel_apps.experiment import Experiment
 from xfel_apps.live.merges import Version, Wanted, newest_version, wanted_version
 from xfel_apps.live.run import TrialRun
 from xfel_apps.live.tasks import Tasks
@@ -29,6 +30,8 @@ class Finish:
         self.trial, self._tasks = trial, tasks
         self.versions: dict[str, Version] = {}
         self._merging: dict[str, Wanted] = {}
+        self._made: dict[str, object] = {}
+        self._written: object = None
         self._reported_s = -REPORT_WAIT_S
         self._has_work = True
 
@@ -77,9 +80,12 @@ class Finish:
 
     def _write_experiment(self, runs: Sequence[TrialRun]) -> None:
         """Write the experiment file of the sealed runs, for the batch."""
-        sealed = {run.run: run.paths for run in runs if run.sealed}
-        if sealed:
-            self.trial.write_sealed(sealed, self._datasets([run for run in runs if run.sealed]))
+        sealed = [run for run in runs if run.sealed]
+        stamp = _stamp(sealed), self.trial.experiment
+        if sealed and stamp != self._written:
+            paths = {run.run: run.paths for run in sealed}
+            self.trial.write_sealed(paths, self._datasets(sealed))
+            self._written = stamp
 
     def _datasets(self, runs: Sequence[TrialRun]) -> dict[str, list[str]]:
         """Return the datasets of runs in which any lattice was found."""
@@ -89,29 +95,41 @@ class Finish:
 
     def _merge(self, runs: Sequence[TrialRun]) -> None:
         by_name = {run.run: run for run in runs}
-        sealed = [run for run in runs if run.sealed]
-        paths = {run.run: run.paths for run in sealed}
-        experiment = self.trial.experiment_of(paths, self._datasets(sealed))
         for dataset, names in self._datasets(runs).items():
+            members = [by_name[name] for name in names if not self._is_hopeless(by_name[name])]
             if self._tasks.is_under_way(self.merging(dataset)):
                 self._has_work = True
-                continue
-            last = newest_version(self.trial.folder / "datasets" / dataset)
-            if last is not None:
-                self.versions[dataset] = last
-            members = [by_name[name] for name in names if not self._is_hopeless(by_name[name])]
-            wanted = wanted_version(dataset, members, experiment, last)
-            if wanted is not None:
-                self._has_work |= not self._has_failed(self.merging(dataset))
-                # What crews wrote goes when a run is sealed: its new version comes after that.
-                if not any(self._is_about_to_be_sealed(run) for run in members):
+            elif self._made.get(dataset) != (stamp := _stamp(members)):
+                wanted = self._wanted(dataset, members, runs)
+                if wanted is not None:
                     self._start_merge(dataset, wanted, members)
+                elif all(run.sealed for run in members):
+                    self._made[dataset] = stamp
+
+    def _wanted(
+        self, dataset: str, members: Sequence[TrialRun], runs: Sequence[TrialRun]
+    ) -> Wanted | None:
+        """Return the version that is due, from what is on the disk."""
+        sealed = [run for run in runs if run.sealed]
+
+        def experiment() -> Experiment:
+            paths = {run.run: run.paths for run in sealed}
+            return self.trial.experiment_of(paths, self._datasets(sealed))
+
+        last = newest_version(self.trial.folder / "datasets" / dataset)
+        if last is not None:
+            self.versions[dataset] = last
+        return wanted_version(dataset, members, experiment, last)
 
     def _is_about_to_be_sealed(self, run: TrialRun) -> bool:
         has_failed = self._has_failed(self.sealing(run))
         return run.is_processed and not run.sealed and not has_failed
 
     def _start_merge(self, dataset: str, wanted: Wanted, runs: Sequence[TrialRun]) -> None:
+        """Start a merge, unless a run of it is about to be sealed: what crews wrote goes then."""
+        self._has_work |= not self._has_failed(self.merging(dataset))
+        if any(self._is_about_to_be_sealed(run) for run in runs):
+            return
         step = self.trial.experiment.live.merge_lattices
         size = sum(run.n_lattices for run in runs) // step
         made_from = f"{wanted.sealed} {wanted.growing} {size if wanted.growing else wanted.key}"
@@ -161,6 +179,11 @@ class Finish:
             if not run.sealed and not self._has_failed(self.sealing(run)):
                 return False
         return not self._has_work and not self._tasks.is_under_way(self.reporting)
+
+
+def _stamp(runs: Sequence[TrialRun]) -> object:
+    """Return what changes when a run comes, goes, is sealed or has other files."""
+    return [(run.run, run.signature, run.sealed) for run in runs]
 
 
 def _changed_ns(path: Path) -> int:

@@ -38,6 +38,7 @@ class Place:
     workers : ranks that work on a node; None: one a processor
     nodes, walltime, account, reservation, constraint : of a block; None: as the configuration has
         it
+    environment : script of a packed environment that blocks run from
     """
 
     config: str = "local"
@@ -48,6 +49,7 @@ class Place:
     account: str | None = None
     reservation: str | None = None
     constraint: str | None = None
+    environment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ class ParslFleet:
     def __init__(self, place: Place, folder: Path) -> None:
         self._folder = folder
         self._daemon = ""
+        # A packed environment has its Python first on the PATH of its blocks.
+        self._python = sys.executable if place.environment is None else "python"
         self._pools = _pools(place)
         self._kernel: Any = None
 
@@ -163,14 +167,14 @@ class ParslFleet:
         log = self._folder / "logs" / f"{name}.log"
         if not pool.is_mpi:
             text = f"exec {_mpiexec(pool.ranks + (pool.ranks > 1))} "
-            return self._submit(pool.crews, text + _app("live.crew", arguments), log)
+            return self._submit(pool.crews, text + self._app("live.crew", arguments), log)
         resources = {
             "num_nodes": pool.nodes,
             "num_ranks": pool.nodes * pool.ranks,
             "ranks_per_node": pool.ranks,
             "launcher_options": "",
         }
-        text = f"exec $PARSL_MPI_PREFIX {_app('live.crew', arguments)}"
+        text = f"exec $PARSL_MPI_PREFIX {self._app('live.crew', arguments)}"
         return self._submit(pool.crews, text, log, resources)
 
     def run(self, app: str, arguments: Sequence[str], log: Path, *, mpi: bool) -> "Future[int]":
@@ -183,7 +187,11 @@ class ParslFleet:
             start = f"{_mpiexec(pool.ranks)} "
         file = shlex.quote(str(self._folder / "daemon.json"))
         watch = WHILE_DAEMON.format(id=self._daemon, file=file)
-        return self._submit(pool.small, f"{watch}exec {start}{_app(app, arguments)}", log)
+        return self._submit(pool.small, f"{watch}exec {start}{self._app(app, arguments)}", log)
+
+    def _app(self, app: str, arguments: Sequence[str]) -> str:
+        """Return the command line of an app."""
+        return shlex.join([self._python, "-m", "mpi4py", "-m", f"xfel_apps.{app}", *arguments])
 
     def _submit(
         self, executor: Any, text: str, log: Path, resources: dict[str, Any] | None = None
@@ -265,6 +273,7 @@ def _config(place: Place, **extra: Any) -> Any:
         walltime=place.walltime,
         account=place.account,
         constraint=place.constraint,
+        environment=place.environment,
     )
     for name, value in extra.items():
         setattr(settings, name, value)
@@ -293,7 +302,7 @@ def _pool(place: Place, name: str, most: int) -> Pool:
     from parsl.executors import MPIExecutor
     from snakemake_executor_plugin_parsl.configs import own_executors
 
-    reservation = place.reservation if name in ("reservation", "preempt") else None
+    reservation = place.reservation if name == "reservation" else None
     config = _config(place, pool=name, reservation=reservation, max_blocks=most)
     executors = own_executors(config)
     for executor in executors:
@@ -317,11 +326,6 @@ def _mpiexec(ranks: int) -> str:
         return ""
     beside = Path(sys.executable).with_name("mpiexec")
     return f"{shlex.quote(str(beside)) if beside.exists() else 'mpiexec'} -n {ranks}"
-
-
-def _app(app: str, arguments: Sequence[str]) -> str:
-    """Return the command line of an app."""
-    return shlex.join([sys.executable, "-m", "mpi4py", "-m", f"xfel_apps.{app}", *arguments])
 
 
 def new_name(pool: Pool, number: int) -> str:

@@ -1,7 +1,7 @@
 """Versions of datasets: a new one when runs come, go or are sealed, or give enough lattices."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,9 @@ from xfel_apps.errors import XfelError
 from xfel_apps.experiment import Experiment
 from xfel_apps.live.run import TrialRun
 from xfel_apps.live.settings import LiveSettings
+
+LIVE_KEY = "live-"
+"""Keys of versions with runs that are not sealed yet begin so."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class Version:
     def name(self) -> str:
         """Such as `v003`."""
         return self.path.parent.name
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has only sealed runs, so that the batch would have made it."""
+        return not self.manifest.key.startswith(LIVE_KEY)
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,10 @@ def _number(path: Path) -> int:
 
 
 def wanted_version(
-    dataset: str, runs: Sequence[TrialRun], experiment: Experiment, last: Version | None
+    dataset: str,
+    runs: Sequence[TrialRun],
+    experiment: Callable[[], Experiment],
+    last: Version | None,
 ) -> Wanted | None:
     """Return the version of a dataset that is due; None if the last one will do for now.
 
@@ -82,7 +93,7 @@ def wanted_version(
     ----------
     dataset : its name
     runs : those that are merged into it; runs without lattices do not count
-    experiment : of the runs that are sealed, with its datasets; its folder may be empty yet
+    experiment : gives the experiment of the runs that are sealed, with its datasets
     last : newest version
     """
     sealed = {run.run: run.sealed.digest for run in runs if run.sealed and run.n_lattices}
@@ -90,16 +101,22 @@ def wanted_version(
     n_lattices = sum(run.n_lattices for run in runs)
     if not n_lattices:
         return None
-    if not growing and all(run.sealed for run in runs):
-        key = experiment.dataset_key(dataset)
-        path = experiment.version_folder(dataset, key) / "merged.json"
-        whole = tuple(experiment.datasets[dataset])
-        return None if path.is_file() else Wanted(path, key, whole, ())
-    if not is_due(sealed, growing, n_lattices, last, experiment.live):
+    if all(run.sealed for run in runs):
+        key = experiment().dataset_key(dataset)
+        return _unless_made(dataset, key, experiment(), (experiment().datasets[dataset], ()))
+    settings = runs[0].trial.experiment.live
+    if not is_due(sealed, growing, n_lattices, last, settings):
         return None
-    key = "live-" + digest(*sorted([*sealed.values(), *map(repr, growing.items())]))
+    key = LIVE_KEY + digest(*sorted([*sealed.values(), *map(repr, growing.items())]))
+    return _unless_made(dataset, key, experiment(), (tuple(sealed), tuple(growing)))
+
+
+def _unless_made(
+    dataset: str, key: str, experiment: Experiment, runs: tuple[Sequence[str], Sequence[str]]
+) -> Wanted | None:
+    """Return the version with this key, unless it is there."""
     path = experiment.version_folder(dataset, key) / "merged.json"
-    return None if path.is_file() else Wanted(path, key, tuple(sealed), tuple(growing))
+    return None if path.is_file() else Wanted(path, key, tuple(runs[0]), tuple(runs[1]))
 
 
 def is_due(

@@ -85,10 +85,12 @@ class TrialRun:
         self._look_again = True
         self._lowest = 0
         self._facts_at = 0
-        self._load()
+        self._is_loaded = False
 
-    def _load(self) -> None:
-        """Take up what an earlier daemon left."""
+    def load(self) -> None:
+        """Take up what an earlier daemon has left of a run that is not sealed."""
+        if self._is_loaded:
+            return
         for folder in self.live_run.chunks():
             first, manifest = int(folder.name), folder / "events.json"
             try:
@@ -100,6 +102,7 @@ class TrialRun:
                     self._lowest = first + self.trial.experiment.live.chunk_shots
                 else:
                     shutil.rmtree(folder)
+        self._is_loaded = True
 
     def note(self, first: int, events: Events) -> None:
         """Remember the chunk that begins with shot `first`."""
@@ -180,7 +183,7 @@ class TrialRun:
         return self.sealed is not None or self._look_again
 
     def _sealed(self) -> Sealed | None:
-        if self.chunks and not is_sealed(self.live_run):
+        if self.live_run.chunks() and not is_sealed(self.live_run):
             return None
         results = RunResults(self.live_run.products)
         try:

@@ -67,8 +67,8 @@ def run_daemon(paths: Sequence[Path], place: Place, *, once: bool) -> None:
             news.say("daemon ends; crews hand back what they have")
             presence.end()
             _wait_for_crews(daemon)
-            fleet.end()
-            daemon.write_status()
+            news.guard("ending blocks", fleet.end)
+            news.guard("status", daemon.write_status)
             news.say("daemon has ended")
     if once:
         Console().print(show(daemon.status(), is_there=True, with_head=False))

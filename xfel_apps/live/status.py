@@ -112,5 +112,5 @@ def of_version(trial: str, dataset: str, version: Version) -> dict[str, Any]:
         "cc_half": overall["cc_half"],
         "completeness": overall["completeness"],
         "multiplicity": overall["multiplicity"],
-        "is_final": not version.manifest.key.startswith("live-"),
+        "is_final": version.is_final,
     }
