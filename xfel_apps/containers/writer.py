@@ -6,6 +6,7 @@ end. The file is open in single-writer/multiple-reader mode, so what was flushed
 kill -9 and can be read meanwhile. A restarted rank opens a new part.
 """
 
+import math
 import socket
 import time
 from pathlib import Path
@@ -20,7 +21,8 @@ from xfel_apps.containers.product import REASON_BYTES, Product, ShotResult
 from xfel_apps.containers.rows import Rows
 from xfel_apps.errors import ContainerError
 
-CHUNK_ROWS = 2048
+CHUNK_ROWS, CHUNK_BYTES = 2048, 2**14
+"""A chunk has so many rows, fewer of wide columns: each file holds one of each column at least."""
 CACHE_BYTES = 2**16
 """Chunk cache of each dataset; HDF5's own 1 MiB adds up over columns and files."""
 FORMAT = "xfelflow-container-1"
@@ -65,8 +67,10 @@ def _create_table(file: h5py.File, table: str, rows: type[Rows]) -> None:
 
 
 def _create(file: h5py.File, name: str, dtype: Any, shape: tuple[int, ...]) -> h5py.Dataset:
+    row_bytes = np.dtype(dtype).itemsize * math.prod(shape)
+    rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES // row_bytes))
     return file.create_dataset(
-        name, shape=(0, *shape), maxshape=(None, *shape), chunks=(CHUNK_ROWS, *shape), dtype=dtype
+        name, shape=(0, *shape), maxshape=(None, *shape), chunks=(rows, *shape), dtype=dtype
     )
 
 

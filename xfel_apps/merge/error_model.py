@@ -12,6 +12,10 @@ SAMPLE = 100_000
 MIN_SAMPLE = 50
 BOUNDS_LOG = [(0.0, np.log(20.0)), (np.log(1e-3), np.log(2.0)), (np.log(1e-3), np.log(2.0))]
 """Of the logarithms of counting (never below one), partiality, relative."""
+POWERS = np.array([1.0, 2.0, 2.0])
+"""To which power counting, partiality and relative stand in the variance."""
+GRADIENT_LEFT = 1e-9
+"""The fit ends where a change of the logarithms by one would change the cost by less."""
 
 
 def fit_error_model(averager: Averager, state: State, *, partial: bool) -> ErrorModel:
@@ -59,17 +63,17 @@ def _fit(whole: Array, *, partial: bool) -> tuple[float, float, float]:
 
     square, counting, full, relative, ignorance = whole.T
 
-    def variance(logs: Array) -> Array:
+    def cost(logs: Array) -> tuple[float, Array]:
+        """Return minus the mean logarithm of the probability, and its gradient."""
         a, k, e = np.exp(logs)
-        return np.asarray(a * counting + k**2 * full * partial + e**2 * relative + ignorance)
-
-    def cost(logs: Array) -> float:
-        v = variance(logs)
-        return float(
-            np.mean(0.5 * np.log(v) + 0.5 * (STUDENT + 1) * np.log1p(square / v / STUDENT))
-        )
+        terms = np.stack([a * counting, k**2 * full * partial, e**2 * relative])
+        v = terms.sum(axis=0) + ignorance
+        value = 0.5 * np.log(v) + 0.5 * (STUDENT + 1) * np.log1p(square / v / STUDENT)
+        slope = 0.5 / v - 0.5 * (STUDENT + 1) * square / (v * (v * STUDENT + square))
+        return float(np.mean(value)), POWERS * (terms @ slope) / len(v)
 
     start = np.log([1.0, 0.1, 0.1])
-    found = minimize(cost, start, method="L-BFGS-B", bounds=BOUNDS_LOG)
-    counting_factor, partiality, relative = np.exp(found.x)
-    return float(counting_factor), float(partiality) * partial, float(relative)
+    options = {"ftol": 0.0, "gtol": GRADIENT_LEFT, "maxiter": 1000}
+    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=BOUNDS_LOG, options=options)
+    counting_factor, partiality, relative_error = np.exp(found.x)
+    return float(counting_factor), float(partiality) * partial, float(relative_error)
