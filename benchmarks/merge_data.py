@@ -18,6 +18,7 @@ from xfel_apps.containers.reflections import REFLECTIONS, IntegratedCrystals, Re
 from xfel_apps.containers.writer import ContainerWriter
 from xfel_apps.geometry.beam import Beam
 from xfel_apps.geometry.stills import excitation_error_invang, metric_cell, resolution_ang
+from xfel_apps.merge.asu import ambiguity_operators
 
 Array = NDArray[np.float64]
 TYPES = {
@@ -202,6 +203,7 @@ class Simulation:
     level : mean intensity at low resolution [photon]
     min_partiality : partialities are uniform from here to 1
     relative_error : of each observation, besides counting
+    is_mixed : whether crystals are indexed in all ways that spots alone leave, as many in each
     """
 
     cell: tuple[float, ...] = (79.2, 79.2, 38.0, 90.0, 90.0, 90.0)
@@ -215,6 +217,7 @@ class Simulation:
     level: float = 500.0
     min_partiality: float = 0.3
     relative_error: float = 0.0
+    is_mixed: bool = False
     seed: int = 1
 
     def unique(self) -> tuple[NDArray[np.int32], Array, Array]:
@@ -234,6 +237,33 @@ class Simulation:
             rng.normal(0, self.sd_b_ang2, self.n_crystals),
         )
 
+    def operators(self) -> list[NDArray[np.int64]]:
+        """Return the ways of indexing; the first is the identity."""
+        return ambiguity_operators(gemmi.UnitCell(*self.cell), gemmi.SpaceGroup(self.space_group))
+
+    def modes(self) -> NDArray[np.int64]:
+        """Return the way in which each crystal is indexed."""
+        n_ways = len(self.operators()) if self.is_mixed else 1
+        order = np.random.default_rng(self.seed + 3).permutation(self.n_crystals)
+        return np.asarray(order % n_ways)
+
+    def modes_after(self, chosen: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the way in which each crystal is indexed once it is turned as chosen."""
+        operators = self.operators()
+        group = gemmi.SpaceGroup(self.space_group).operations().sym_ops
+        rotations = [np.array(op.rot) // 24 for op in group]
+        names = {
+            (rotation @ operator).tobytes(): number
+            for number, operator in enumerate(operators)
+            for rotation in rotations
+        }
+        return np.array(
+            [
+                names[(operators[given] @ operators[turn]).tobytes()]
+                for given, turn in zip(self.modes(), chosen, strict=True)
+            ]
+        )
+
     def lattices(self) -> Iterator[tuple[int, Lattice]]:
         """Yield (event, lattice) of all crystals, each in a random symmetry-related setting."""
         hkl, d_ang, truth = self.unique()
@@ -242,7 +272,8 @@ class Simulation:
         rotations = [
             np.array(op.rot) // 24 for op in gemmi.SpaceGroup(self.space_group).operations()
         ]
-        a_matrix = np.linalg.inv(np.array(gemmi.UnitCell(*self.cell).orth.mat.tolist()).T).T
+        operators, modes = self.operators(), self.modes()
+        a_matrix = np.linalg.inv(np.array(gemmi.UnitCell(*self.cell).orth.mat.tolist())).T
         for event in range(self.n_crystals):
             rows = rng.integers(len(hkl), size=self.n_each)
             partiality = rng.uniform(self.min_partiality, 1.0, self.n_each)
@@ -251,7 +282,7 @@ class Simulation:
             mean = mean * (1 + self.relative_error * rng.normal(size=self.n_each))
             counted = rng.poisson(np.maximum(mean, 0))
             noise = rng.normal(0, np.sqrt(self.noise), self.n_each)
-            mates = hkl[rows] @ rotations[rng.integers(len(rotations))]
+            mates = hkl[rows] @ rotations[rng.integers(len(rotations))] @ operators[modes[event]]
             columns = {
                 **dict(zip("hkl", mates.T, strict=True)),
                 "d_ang": d_ang[rows],

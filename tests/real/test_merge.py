@@ -113,6 +113,15 @@ def test_cspad_lysozyme_against_a_deposited_structure(tmp_path: Path, data_dir: 
         assert sign * gain > 0
 
 
+def test_five_cunir_crystals_tell_the_way_of_one_themselves(tmp_path: Path, data_dir: Path) -> None:
+    folder = data_dir / "cunir_ssx"
+    lattices = read_dials(folder / "integrated.expt", folder / "integrated.refl", (4e-4, 1e-3))
+    numbered = [(number, lattice) for number, (_, lattice) in enumerate(lattices)]
+    manifest = run(tmp_path, write_run(tmp_path / "reflections.json", numbered))
+    assert list(manifest.modes.values()) == [4, 1]
+    assert manifest.modes_chosen.startswith("by how the crystals agree")
+
+
 def test_reference_indexes_one_of_five_cunir_crystals_the_other_way(
     tmp_path: Path, data_dir: Path
 ) -> None:

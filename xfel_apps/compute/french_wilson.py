@@ -8,6 +8,8 @@ NODES = 96
 REACH_SIGMA = 8.0
 REACH_MEAN = 36.0
 BLOCK = 20_000
+TABLE_REACH = 30.0
+"""Standard deviations from zero within which a table is used, beyond it limits."""
 
 
 def french_wilson(
@@ -30,6 +32,26 @@ def french_wilson(
             intensity[part], sigma[part], mean[part], centric[part]
         )
     return amplitude, spread
+
+
+def normalized_amplitude(intensity: Array, sigma: Array) -> Array:
+    """Return the expected amplitude |F| (n,) of acentric reflections with a mean intensity of one.
+
+    Wilson's distribution times a normal error is a normal distribution cut at zero, so a table of
+    one variable has it all: fast enough for every observation.
+
+    >>> normalized_amplitude(np.array([4.0, -3.0]), np.array([0.01, 100.0])).round(2)
+    array([2.  , 0.89])
+    """
+    distance = (intensity - sigma**2) / sigma
+    table = np.linspace(-TABLE_REACH, TABLE_REACH, 40 * int(TABLE_REACH) + 1)
+    flat = np.full(len(table), 1e9)  # next to this mean, all intensities are alike
+    amplitude, _ = french_wilson(table, np.ones(len(table)), flat, flat < 0)
+    far = np.abs(distance) > TABLE_REACH
+    limit = np.where(distance > 0, 1.0, np.sqrt(np.pi) / 2.0 / np.maximum(np.abs(distance), 1e-30))
+    limit *= np.sqrt(np.where(distance > 0, np.maximum(distance, 0), np.abs(distance)))
+    near = np.interp(distance, table, amplitude)
+    return np.asarray(np.sqrt(sigma) * np.where(far, limit, near))
 
 
 def _moments(

@@ -26,6 +26,7 @@ class MergedManifest:
     n_crystals : crystals of all runs
     crystals : what became of them -> how many; adds up to n_crystals
     modes : way of indexing (operator on h,k,l) -> crystals put into it
+    modes_chosen : how they were chosen, in words; empty where there is one way only
     n_observations, n_rejected : merged, and left out as outliers
     error_model : counting, partiality, relative: see `xfel_apps.compute.scaling.ErrorModel`
     statistics : `overall`, `shells` and the Wilson plot: see `xfel_apps.merge.statistics`
@@ -49,6 +50,7 @@ class MergedManifest:
     statistics: Mapping[str, Any]
     files: Mapping[str, str]
     key: str = ""
+    modes_chosen: str = ""
     product: str = "merged"
     stage: str = "merge"
     version: int = VERSION

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xfel_apps import app, mpi
 from xfel_apps.containers.manifest import Manifest
 from xfel_apps.containers.reflections import REFLECTIONS
-from xfel_apps.merge.output import write_all
+from xfel_apps.merge.output import modes_chosen, write_all
 from xfel_apps.merge.pipeline import merge
 from xfel_apps.merge.settings import MergeSettings
 
@@ -20,6 +20,8 @@ def body(args: argparse.Namespace, comm: mpi.Comm) -> None:
     write_all(comm, args.merged, result, args.reflections, settings, args.key)
     if comm.rank == 0:
         print(summary(result.merged.is_measured.sum(), len(result.unique)))
+        if modes_chosen(result):
+            print(f"merge: ways of indexing: {modes_chosen(result)}")
 
 
 def summary(n_merged: int, n_possible: int) -> str:

@@ -10,6 +10,7 @@ from xfel_apps import __version__, mpi
 from xfel_apps.containers.manifest import Manifest
 from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.containers.reflections import REFLECTIONS
+from xfel_apps.merge.ambiguity import BEYOND_CHANCE
 from xfel_apps.merge.asu import operator_name
 from xfel_apps.merge.crystals import Verdict, dataset_digest
 from xfel_apps.merge.mtz import Header, write_merged, write_mtz
@@ -86,11 +87,33 @@ def describe(
             operator_name(operator): int(n)
             for operator, n in zip(result.operators, modes, strict=True)
         },
+        modes_chosen=modes_chosen(result),
         n_observations=stats.overall.n_observations,
         n_rejected=result.n_rejected,
         error_model=asdict(result.state.model),
         statistics=stats.as_dict(),
         files=files,
+    )
+
+
+def modes_chosen(result: Result) -> str:
+    """Return in words how the ways of indexing were chosen; empty if there is one only."""
+    if len(result.operators) == 1:
+        return ""
+    ways = result.ways
+    if ways is None:
+        return "by correlation with the reference"
+    agree = f"the crystals agree {ways.agreement:.1f} sigma better than shuffled ones"
+    if not ways.is_decided:
+        return (
+            f"undecided, all are as they were indexed: {agree}, {BEYOND_CHANCE:g} needed; "
+            "merge more crystals or give merge.reference"
+        )
+    left = int(ways.is_open.sum())
+    return f"by how the crystals agree: {agree}" + (
+        f"; {left} have too few reflections in common with others and are as they were indexed"
+        if left
+        else ""
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from xfel_apps import mpi
 from xfel_apps.compute.scaling import total_by
 from xfel_apps.errors import ContainerError, SettingsError, StoppedError
+from xfel_apps.merge.ambiguity import Ways, indexed, resolve, turned_reflections
 from xfel_apps.merge.asu import UniqueReflections, ambiguity_operators, unique_reflections
 from xfel_apps.merge.averaging import Averager, State
 from xfel_apps.merge.crystals import Dataset, Verdict, read_dataset, resolution_limits_ang
@@ -42,6 +43,7 @@ class Result:
     verdict : (n_crystals,) code of what became of each crystal
     mode : (n_crystals,) way of indexing chosen, as index into `operators`
     operators : ways of indexing
+    ways : how they were chosen by how the crystals agree; None if not in that way
     reference : (n,) intensities of the reference, NaN where unknown; None without one
     n_rejected : observations left out as outliers
     averager : this rank's observations
@@ -54,6 +56,7 @@ class Result:
     verdict: NDArray[np.int8]
     mode: NDArray[np.int8]
     operators: list[NDArray[np.int64]]
+    ways: Ways | None
     reference: Array | None
     n_rejected: int
     averager: Averager
@@ -77,7 +80,9 @@ def merge(comm: mpi.Comm, paths: Sequence[Path], settings: MergeSettings) -> Res
             path = settings.reference
             reference = mpi.agree(comm, lambda: read_reference(path, unique))
         operators = ambiguity_operators(dataset.cell, dataset.space_group)
-        averager, verdict, mode = _read(
+        if settings.ambiguity == "none":
+            operators = operators[:1]
+        averager, verdict, mode, ways = _read(
             comm, dataset, Indexer(unique, operators, reference), settings
         )
         check()
@@ -93,7 +98,17 @@ def merge(comm: mpi.Comm, paths: Sequence[Path], settings: MergeSettings) -> Res
         )
         n_rejected = int(comm.allreduce(int(averager.rejected.sum())))
     return Result(
-        dataset, unique, merged, state, verdict, mode, operators, reference, n_rejected, averager
+        dataset,
+        unique,
+        merged,
+        state,
+        verdict,
+        mode,
+        operators,
+        ways,
+        reference,
+        n_rejected,
+        averager,
     )
 
 
@@ -109,8 +124,11 @@ def _checker(comm: mpi.Comm, stop: mpi.StopRequest) -> Callable[[], None]:
 
 def _read(
     comm: mpi.Comm, dataset: Dataset, indexer: Indexer, settings: MergeSettings
-) -> tuple[Averager, NDArray[np.int8], NDArray[np.int8]]:
-    """Return the observations on their ranks, the crystals' verdicts and ways of indexing."""
+) -> tuple[Averager, NDArray[np.int8], NDArray[np.int8], Ways | None]:
+    """Return the observations on their ranks, the crystals' verdicts and ways of indexing.
+
+    Without a reference the ways are chosen by how the crystals agree, which is told too.
+    """
     share = shares(dataset, comm.size)[comm.rank]
     mine, own_mode = read_observations(dataset, share, indexer, settings)
     counts = np.bincount(mine.crystal, minlength=len(dataset))[share]
@@ -124,7 +142,12 @@ def _read(
             f"{dataset.paths[0]}: no usable observation in {len(dataset)} crystals; "
             "look at merge.min_reflections, min_partiality and the cell filters"
         )
-    return Averager(comm, mine, indexer.unique, len(dataset), share), verdict, mode
+    ways = None
+    if len(indexer.operators) > 1 and indexer.reference is None and settings.ambiguity == "auto":
+        ways = resolve(comm, mine, indexer.unique, indexer.operators, share)
+        mode = ways.mode
+        mine = indexed(mine, mode, turned_reflections(indexer.unique, indexer.operators))
+    return Averager(comm, mine, indexer.unique, len(dataset), share), verdict, mode, ways
 
 
 def _scale(

@@ -44,6 +44,9 @@ class MergeSettings(Section):
     """Bring the crystals to a common scale: to their running mean or to `reference`."""
     reference: Path | None = None
     """MTZ or mmCIF file of intensities: for scaling, indexing ambiguity and comparison."""
+    ambiguity: Literal["auto", "none"] = "auto"
+    """Where a crystal can be indexed in several ways, choose that which agrees best with the
+    reference, or without one with the other crystals; or leave all as they were indexed."""
     fit_b_factor: bool = True
     """Scale with a fall-off exp(-2 B s^2) for each crystal besides its overall scale."""
     n_cycles: int = Field(default=8, ge=1, le=100)
