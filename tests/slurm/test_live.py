@@ -51,7 +51,7 @@ class Shift:
         return process
 
     def daemon(self, *options: str) -> subprocess.Popen[str]:
-        where = ["--parsl-config", "slurm", "--nodes", "2", "--workers", "2"]
+        where = ["--parsl-config", "slurm", "--workers", "2"]
         return self.start(
             "live", str(self.experiment), *where, "--walltime", "00:10:00", *options, log="live.log"
         )
@@ -115,7 +115,10 @@ def runs(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.mark.slow
 def test_runs_that_come_and_grow_end_in_the_files_of_the_batch(slurm, shift, runs):
-    daemon = shift.daemon("--blocks", "regular=1")
+    """The reservation has a node for a crew and one for small tasks; preemptible nodes help."""
+    slurm.reserve("beamtime", slurm.nodes[:2], user=user())
+    blocks = ["--reservation", "beamtime", "--blocks", "reservation=1,preempt=2", "--nodes", "1"]
+    daemon = shift.daemon(*blocks)
     shift.come("r0001", runs["r0001"])
     time.sleep(5.0)
     growing = shift.folder / "raw" / "r0003" / "run_master.h5"
@@ -128,6 +131,7 @@ def test_runs_that_come_and_grow_end_in_the_files_of_the_batch(slurm, shift, run
     daemon.terminate()
     assert daemon.wait(60) == 75, shift.said()
     assert not slurm.say("squeue", "-h")
+    assert {f"crew {pool}-" in shift.said() for pool in ("reservation", "preempt")} == {True}
     versions = sorted(shift.trial.glob("datasets/all/v*/merged.json"))
     assert len(versions) > 1
     assert set(MergedManifest.read(versions[-1]).inputs) == {"r0001", "r0002", "r0003"}
