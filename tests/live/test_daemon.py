@@ -56,10 +56,15 @@ class Place:
 
     def drain(self, *paths: Path) -> Daemon:
         daemon, fleet = self.daemon(*paths)
+        self.go_on(daemon, fleet)
+        return daemon
+
+    def go_on(self, daemon: Daemon, fleet: InProcessFleet) -> None:
+        """Let a daemon work until nothing is left to do."""
         for _ in range(60):
             daemon.step()
             if daemon.is_drained:
-                return daemon
+                return
             fleet.work()
         raise AssertionError("\n".join(self.said))
 
@@ -129,18 +134,27 @@ def test_a_growing_run_is_merged_again_and_again(place):
 
 
 def test_a_run_that_is_left_out_gives_a_version_without_it(place):
+    """The experiment file is read again when it changes; other settings are left aside."""
     for number, run in enumerate(("r1", "r2")):
         place.come(run, number)
-    path = place.experiment()
-    place.drain(path)
+    daemon, fleet = place.daemon(place.experiment())
+    place.go_on(daemon, fleet)
     before = n_versions(place)
     assert set(place.merged(before).inputs) == {"r1", "r2"}
     place.experiment(live={"exclude": ["r2"]})
-    place.drain(path)
+    place.go_on(daemon, fleet)
     assert n_versions(place) == before + 1
     assert set(place.merged(before + 1).inputs) == {"r1"}
+    assert {row["run"]: row["state"] for row in daemon.status().runs} == {
+        "r1": "sealed",
+        "r2": "excluded",
+    }
     sealed = yaml.safe_load((place.trial / "experiment.yaml").read_text())
     assert list(sealed["runs"]) == ["r1"]
+    place.experiment(spotfind={"min_spots": 12})
+    place.go_on(daemon, fleet)
+    assert "left aside: other settings of spotfind" in place.said[-1]
+    assert n_versions(place) == before + 1
 
 
 @pytest.mark.slow
