@@ -34,8 +34,9 @@ wildcard_constraints:
 
 
 def raw_files(wildcards):
-    """Return the raw files of a run."""
-    return RAW[wildcards.run]
+    """Return the raw files of a run, and the refined geometry that they are read with."""
+    panels = EXPERIMENT.ingest.panels
+    return [*RAW[wildcards.run], *([panels] if panels else [])]
 
 
 def raw_paths(wildcards):

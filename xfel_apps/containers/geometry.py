@@ -27,7 +27,7 @@ class GeometryManifest:
         distance followed it
     n_crystals, n_spots, n_outliers, n_cycles, converged : what took part, and how it ended
     rms_px_before, rms_px_after : distance of predicted from found spots, root mean square [pixel]:
-        `both`, `radial`, `transverse`
+        `both`, `radial`, `transverse`; the crystals at their best in either geometry
     distance_mm_before, distance_mm_after : of the detector's middle along the beam [mm]
     nodes : of the detector, each group and panel that moved by itself: `name`, `parent`,
         `shift_mm` (3) and `rotation_mrad` (3) in the lab frame within its parent, their standard

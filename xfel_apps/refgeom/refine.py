@@ -28,8 +28,10 @@ N_SLICES = 32
 FIRST_SIGMA = 3.0
 """Outliers are looser by this factor in the first cycle and grow strict over `SETTLING` ones."""
 SETTLING = 4
-DONE_PX = 2e-4
-"""Refinement ends when no panel moves further in a cycle [pixel]."""
+DONE_SIGMA = 0.05
+"""Refinement ends when nothing moves further in a cycle, in its own standard errors."""
+ALONE_CYCLES = 3
+"""Cycles of the crystals alone in the geometry as it was, so that both ends compare."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,9 @@ def refine(
     """Return the refined geometry of a dataset, on every rank."""
     with mpi.stop_on_signal() as stop:
         work = Refinement(comm, dataset, settings)
+        for _ in range(ALONE_CYCLES):
+            loose = work.scatter(settings.max_deviation_sigma * FIRST_SIGMA)
+            work.move(loose, np.zeros((*work.poses.origins_mm.shape[:2], 6)))
         sums_before = work.sums(work.scatter(settings.max_deviation_sigma * FIRST_SIGMA))
         counts = sums_before.n_all
         if not counts.sum():
@@ -203,8 +208,6 @@ def _cycles(
     sigmas = hierarchy.sigmas(settings)
     total, spread = np.zeros(hierarchy.size), np.zeros(hierarchy.size)
     n_runs = len(work.poses.origins_mm)
-    pixel_mm = float(np.linalg.norm(work.poses.axes_mm[0, 0, :, 0]))
-    size_mm = float(np.linalg.norm(work.poses.axes_mm[0] @ work.poses.middles_px[0], axis=1).max())
     with Progress("refgeom", settings.n_cycles, shown=comm.rank == 0) as progress:
         for cycle in range(settings.n_cycles):
             if comm.allreduce(int(stop.wanted)):
@@ -212,11 +215,9 @@ def _cycles(
             loose = max(FIRST_SIGMA * (1.0 - cycle / SETTLING), 1.0)
             scatter = work.scatter(settings.max_deviation_sigma * loose)
             motion, spread = step(work.equations(scatter), hierarchy, sigmas, total)
-            by_panel = panel_motion(hierarchy, motion, n_runs)
-            work.move(scatter, by_panel)
+            work.move(scatter, panel_motion(hierarchy, motion, n_runs))
             total = total + motion
             progress.report("cycles")
-            furthest = np.abs(by_panel[..., :3]).max() + size_mm * np.abs(by_panel[..., 3:]).max()
-            if cycle >= SETTLING and furthest < DONE_PX * pixel_mm:
+            if cycle >= SETTLING and np.all(np.abs(motion) <= DONE_SIGMA * spread):
                 return total, spread, cycle + 1, True
     return total, spread, settings.n_cycles, False
