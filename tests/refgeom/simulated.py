@@ -33,8 +33,8 @@ def design(distance_mm: float = 100.0) -> Detector:
     panels = []
     for number in range(32):
         quadrant, row, column = number // 8, number % 8 // 2, number % 2
-        middle = np.array([-262.0 + 262.0 * column, 198.0 - 132.0 * row])
-        centre = np.array([[-140.0, 270.0], [400.0, 270.0], [140.0, -270.0], [-400.0, -270.0]])
+        middle = np.array([-262.0 + 262.0 * column, 262.0 - 132.0 * row])
+        centre = np.array([[-252.0, 292.0], [292.0, 252.0], [252.0, -292.0], [-292.0, -252.0]])
         x, y = PIXEL_MM * (middle + centre[quadrant])
         panels.append(
             Panel(

@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 ARROW_SHARE = 0.16
 """Length of the longest arrow, as a share of the detector's width."""
+MIN_SPOTS = 10
+"""Means over fewer spots are not drawn."""
 
 
 @styled
@@ -39,7 +41,8 @@ def picture(detector: Detector, beam: Beam, manifest: GeometryManifest) -> Figur
 
 
 def _lengths(manifest: GeometryManifest, when: str) -> Array:
-    return np.array([np.hypot(*panel[f"mean_px_{when}"]) for panel in manifest.panels])
+    enough = [panel for panel in manifest.panels if panel["n_spots"] >= MIN_SPOTS]
+    return np.array([0.0, *(np.hypot(*panel[f"mean_px_{when}"]) for panel in enough)])
 
 
 def _arrows(
@@ -59,13 +62,14 @@ def _arrows(
         points = np.vstack([corners, middle, middle + panel[f"mean_px_{when}"]])
         xy = plane.xy_mm(detector.lab_mm(np.full(len(points), i), *points.T))
         outlines.append(xy[:4])
-        middles.append(xy[4])
-        ends.append(xy[5])
-    start, pixel_mm = np.array(middles), detector.panels[0].pixel_mm[0]
+        if panel["n_spots"] >= MIN_SPOTS:
+            middles.append(xy[4])
+            ends.append(xy[5])
+    start, pixel_mm = np.reshape(middles, (-1, 2)), detector.panels[0].pixel_mm[0]
     corners = np.concatenate(outlines)
     width = float(np.ptp(corners, axis=0).max())
     factor = ARROW_SHARE * width / (longest_px * pixel_mm)
-    along = factor * (np.array(ends) - start)
+    along = factor * (np.reshape(ends, (-1, 2)) - start)
     axes.add_collection(
         PolyCollection(outlines, facecolors="none", edgecolors=RULE, linewidths=0.5)
     )
@@ -98,12 +102,14 @@ def _curve(axes: Axes, manifest: GeometryManifest) -> None:
     kept = [i for i, panel in enumerate(panels) if panel["kept_with"]]
     if kept:
         rms = [panels[i]["rms_px_after"] for i in kept]
-        axes.plot(kept, rms, "o", markersize=7, fillstyle="none", color=RED, label="kept")
-    axes.set_yscale("log")
+        axes.plot(
+            kept, rms, "o", markersize=7, fillstyle="none", color=RED, label="moved with its group"
+        )
+    axes.set_ylim(bottom=0.0)
     axes.set_ylabel("rms [px]")
     step = max(1, len(panels) // 24)
     names: list[Mapping[str, Any]] = panels[::step]
     axes.set_xticks(x[::step], [panel["name"] for panel in names], rotation=60, ha="right")
     axes.tick_params(axis="x", labelsize=6)
-    axes.legend(ncols=3)
+    axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0))
     grid(axes)
