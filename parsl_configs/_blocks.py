@@ -35,7 +35,7 @@ give_way() {{
   pkill -URG --parent $manager
   for i in $(seq 80); do
     pgrep --parent "$workers" > /dev/null || break
-    [ $i != 8 ] || scancel --quiet --signal=TERM "$SLURM_JOB_ID"
+    [ $i != 4 ] || scancel --quiet --signal=TERM "$SLURM_JOB_ID"
     sleep 0.25
   done
   sleep 0.5

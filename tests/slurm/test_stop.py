@@ -198,7 +198,7 @@ def restarts(cluster: Cluster, job: str, folder: Path) -> int:
 def test_a_batch_job_gives_way_and_goes_on(slurm, runs, trial, undisturbed, submit):
     job = submit(runs["run"], "--qos=preempt", "--time=10")
     give_way(slurm, Paused(trial))
-    assert restarts(slurm, job, trial.folder) == 1
+    assert restarts(slurm, job, trial.folder) >= 1
     check(trial, undisturbed)
 
 
@@ -209,7 +209,7 @@ def test_a_batch_job_runs_out_of_time_and_goes_on(slurm, runs, trial, undisturbe
     end = slurm.say("squeue", "--noheader", f"--job={job}", "--format=%e")
     stop = datetime.fromisoformat(end).timestamp() - WorkerSettings().stop_before_s
     paused.go_on_when(lambda: time.time() > stop, 120, "the job's time is almost over")
-    assert restarts(slurm, job, trial.folder) == 1
+    assert restarts(slurm, job, trial.folder) >= 1
     check(trial, undisturbed)
 
 
