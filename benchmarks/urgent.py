@@ -121,7 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tries", type=int, default=10)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--shots", type=int, default=200, help="of a run")
+    parser.add_argument("--shots", type=int, default=80, help="of a run")
     args = parser.parse_args()
     if reason := packages.reason_against():
         sys.exit(f"no Slurm cluster: {reason}")
