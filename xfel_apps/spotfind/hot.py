@@ -31,9 +31,22 @@ def decide_hot(
     misses = now_misses(searched, events, settings.min_spots)
     extra = {
         "hot_pixels": pixels_of_keys(hot),
-        "gain_adu": float(searched["gain_adu"].median()) if len(searched) else None,
+        "gain_adu": run_gain_adu(searched["gain_adu"].to_numpy(float)) if len(searched) else None,
     }
     return extra, dict.fromkeys(misses, Outcome.MISS)
+
+
+def run_gain_adu(gains_adu: NDArray[np.float64]) -> float:
+    """Return the gain of a run from that of its shots (n,) [ADU a photon].
+
+    Where it was estimated from each shot, the median is known to about two digits; no more are
+    given, so that a part of a run mostly has the gain of the whole.
+
+    >>> run_gain_adu(np.array([9.481, 9.481])), run_gain_adu(np.array([3.91, 3.87, 3.84]))
+    (9.481, 3.9)
+    """
+    median = float(np.median(gains_adu))
+    return median if np.ptp(gains_adu) == 0.0 else float(f"{median:.2g}")
 
 
 def hot_keys(
