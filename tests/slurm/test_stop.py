@@ -47,7 +47,8 @@ def undisturbed(whole_cluster, runs) -> Trial:
 @pytest.fixture
 def trial(slurm, runs, request) -> Trial:
     name = request.node.name.replace("[", "-").rstrip("]")
-    return Trial.make(slurm, name, runs, worker={"flush_s": 0.05})
+    # No limit of time for a shot: one of them is held for minutes.
+    return Trial.make(slurm, name, runs, worker={"flush_s": 0.05, "shot_limit_s": 0})
 
 
 def ranks(cluster: Cluster) -> Iterator[Path]:
