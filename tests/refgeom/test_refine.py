@@ -28,6 +28,7 @@ from xfel_apps.refgeom.run import refine_geometry
 from xfel_apps.refgeom.settings import RefgeomSettings
 from xfel_apps.sources.geom import read_geom
 from xfel_apps.sources.geom_detector import GeomLayout
+from xfel_apps.sources.geom_write import new_geom
 from xfel_apps.sources.nxmx import open_file
 
 DRIFT_MM = np.array([[0.06, -0.03, 0.1], [-0.06, 0.03, -0.1]])
@@ -151,6 +152,30 @@ def test_a_cell_found_in_the_data_says_nothing_of_the_distance(runs, tmp_path):
         dataset = Dataset.open([tmp_path], settings)
         dataset.close()
         assert dataset.target.is_known == is_known
+
+
+def test_a_geometry_file_says_what_moves_together_and_is_written_again(runs, tmp_path):
+    folder, _ = runs
+    for name in ("events", "spots", "crystals"):
+        (tmp_path / name).symlink_to(folder / "r1" / name)
+        (tmp_path / f"{name}.json").write_text((folder / "r1" / f"{name}.json").read_text())
+    left = ",".join(panel.name for panel in design().panels if panel.name[1] in "03")
+    text = new_geom(design(), 1.3, "as designed") + f"rigid_group_left = {left}\nmask = /mask\n"
+    geometry = tmp_path / "designed.geom"
+    geometry.write_text(text)
+    events = Manifest.read(tmp_path / "events.json")
+    extra = {**events.extra, "geometry": str(geometry)}
+    replace(events, extra=extra).write(tmp_path / "events.json")
+    settings = RefgeomSettings(n_cycles=2, panels=False)
+    path = tmp_path / "geometry.json"
+    manifest = refine_geometry(mpi.serial(), [tmp_path / "crystals.json"], path, settings)
+    assert [node["name"] for node in manifest.nodes] == ["detector", "left"]
+    geom = read_geom(path.with_name(manifest.files["geom"]))
+    assert geom.top["mask"] == "/mask"
+    made = GeomLayout(geom).detector(0.1, 9500.0, (0.0, 0.0), np.dtype("i4"))
+    wanted = manifest.detector_of("r1")
+    np.testing.assert_allclose(made.origins_mm, wanted.origins_mm, atol=1e-7)
+    np.testing.assert_allclose(made.axes, wanted.axes, atol=1e-10)
 
 
 def test_bad_input_is_one_line(runs, tmp_path, capsys):
