@@ -2,9 +2,9 @@
 
 Spots of 1,000 simulated crystals (P43212, cells that scatter by 0.1 %) are predicted on the true
 detector with errors of 0.2 px, recorded with the wrong geometry, indexed in it by the index stage
-and refined; then indexed in the refined one and refined again. What is compared is where rays to
-a grid of points on each true panel fall on the refined one, after the one turn about the beam that
-crystals turn with: `rms_px_*` [pixel].
+and refined (with --rounds 2 then indexed in the refined one and refined again). What is compared is
+where rays to a grid of points on each true panel fall on the refined one, after the one turn about
+the beam that crystals turn with: `rms_px_*` [pixel].
 """
 
 import argparse
@@ -88,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crystals", type=int, default=1000)
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=2, help="index again in what was refined")
+    parser.add_argument("--rounds", type=int, default=1, help="index again in what was refined")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="folder for the runs and geometries")
     args = parser.parse_args()

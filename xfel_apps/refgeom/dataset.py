@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xfel_apps.containers.crystals import CRYSTALS
 from xfel_apps.containers.events import Events
 from xfel_apps.containers.manifest import Manifest, open_product
-from xfel_apps.containers.reader import ProductReader
+from xfel_apps.containers.reader import ProductReader, ranges
 from xfel_apps.containers.rows import Rows, column
 from xfel_apps.containers.spots import SPOTS, Spots, is_good
 from xfel_apps.errors import ContainerError, GeometryError, SettingsError
@@ -149,10 +149,18 @@ def _target(runs: Sequence[Run], settings: RefgeomSettings) -> Target:
 
 @dataclass(frozen=True)
 class Share:
-    """Crystals and spots of some shots."""
+    """Crystals and spots of some shots.
+
+    Attributes
+    ----------
+    crystals : with enough indexed spots
+    found : the indexed spots
+    all_spots : every good spot of the crystals' shots, once for each crystal; not indexed
+    """
 
     crystals: Crystals
     found: Found
+    all_spots: Found
 
 
 def read_share(
@@ -167,14 +175,28 @@ def read_share(
     poses : panels before the refinement
     settings : crystals with too few spots are left out
     """
-    crystals, spots = [_CrystalRows.empty()], [_SpotRows.empty()]
+    crystals, spots, every = [_CrystalRows.empty()], [_SpotRows.empty()], [_SpotRows.empty()]
     for number in range(len(dataset.runs)):
         events = np.array([event for i, event in shots if i == number], dtype=np.int64)
         if len(events):
             of_run = _read_run(dataset, number, events, settings)
             crystals.append(of_run[0])
             spots.append(of_run[1])
-    return _share(dataset, poses, _CrystalRows.concatenate(crystals), _SpotRows.concatenate(spots))
+            every.append(of_run[2])
+    rows = _CrystalRows.concatenate(crystals)
+    turns, strains = dataset.target.split(rows.a_matrix)
+    directions = _directions(dataset)
+    s0 = directions[rows.run] / rows.wavelength_ang[:, None]
+    return Share(
+        Crystals(turns, strains, s0, rows.run),
+        _found(dataset, poses, rows, rows.n_found, _SpotRows.concatenate(spots)),
+        _found(dataset, poses, rows, rows.n_all, _SpotRows.concatenate(every)),
+    )
+
+
+def _directions(dataset: Dataset) -> Array:
+    """Return the direction of the beam in each run, (n_runs, 3)."""
+    return np.array([run.beam.s0 * run.beam.wavelength_ang for run in dataset.runs])
 
 
 @dataclass(frozen=True)
@@ -185,11 +207,12 @@ class _CrystalRows(Rows):
     wavelength_ang: Array = column("f8", "angstrom", "wavelength of the shot")
     run: IntArray = column("i8", "", "index of the run")
     n_found: IntArray = column("i8", "", "its indexed spots")
+    n_all: IntArray = column("i8", "", "good spots of its shot")
 
 
 @dataclass(frozen=True)
 class _SpotRows(Rows):
-    """Indexed spots, sorted by crystal and panel."""
+    """Spots, sorted by crystal and panel."""
 
     panel: IntArray = column("i8", "", "index of the panel")
     hkl: IntArray = column("i8", "", "Miller indices", (3,))
@@ -198,8 +221,8 @@ class _SpotRows(Rows):
 
 def _read_run(
     dataset: Dataset, number: int, events: IntArray, settings: RefgeomSettings
-) -> tuple[_CrystalRows, _SpotRows]:
-    """Return the crystals of some events of a run, and their spots."""
+) -> tuple[_CrystalRows, _SpotRows, _SpotRows]:
+    """Return the crystals of some events of a run, their spots, and all spots of their shots."""
     run = dataset.runs[number]
     n_lattices, lattices = run.crystals[1].columns(
         "crystals", events, ["lattice", "a_matrix", "wavelength_ang", "space_group"]
@@ -208,6 +231,7 @@ def _read_run(
     n_spots, columns = run.spots[1].columns("spots", events, list(Spots.schema()))
     good = np.flatnonzero(is_good(Spots(**columns), run.spots[0].extra.get("hot_pixels", [])))
     starts = np.searchsorted(good, np.cumsum(n_spots) - n_spots)
+    n_good = np.diff(starts, append=len(good))
     shot = np.repeat(np.arange(len(events)), n_rows)
     spot = good[starts[shot] + rows["spot"]]
     crystal = _crystal_of(n_lattices, lattices["lattice"], shot, rows["lattice"])
@@ -216,16 +240,24 @@ def _read_run(
     kept = counts >= settings.min_crystal_spots
     kept &= lattices["space_group"] == dataset.target.space_group.encode()
     order = order[kept[crystal[order]]]
+    owner = np.repeat(np.arange(len(events)), n_lattices)[kept]
+    every = good[ranges(starts[owner], n_good[owner])]
+    by_panel = np.lexsort(
+        (columns["panel"][every], np.repeat(np.arange(len(owner)), n_good[owner]))
+    )
+    every = every[by_panel]
     crystals = _CrystalRows.make(
         a_matrix=lattices["a_matrix"][kept],
         wavelength_ang=lattices["wavelength_ang"][kept],
         run=np.full(int(kept.sum()), number),
         n_found=counts[kept],
+        n_all=n_good[owner],
     )
     px = np.column_stack([columns["fast_px"], columns["slow_px"]])
     hkl = np.column_stack([rows[name] for name in "hkl"])
     spots = _SpotRows.make(panel=columns["panel"][spot[order]], hkl=hkl[order], px=px[spot[order]])
-    return crystals, spots
+    nothing = np.zeros((len(every), 3))
+    return crystals, spots, _SpotRows.make(panel=columns["panel"][every], hkl=nothing, px=px[every])
 
 
 def _crystal_of(
@@ -238,24 +270,21 @@ def _crystal_of(
     return np.asarray(order[np.searchsorted(keys, shot * 1000 + wanted, sorter=order)])
 
 
-def _share(dataset: Dataset, poses: Poses, read: _CrystalRows, spots: _SpotRows) -> Share:
-    """Return crystals and spots as the model wants them."""
-    turns, strains = dataset.target.split(read.a_matrix)
-    beams = [one.beam for one in dataset.runs]
-    directions = np.array([beam.s0 * beam.wavelength_ang for beam in beams])
-    s0 = directions[read.run] / read.wavelength_ang[:, None]
-    crystal = np.repeat(np.arange(len(read)), read.n_found)
-    run = read.run[crystal]
+def _found(
+    dataset: Dataset, poses: Poses, crystals: _CrystalRows, counts: IntArray, spots: _SpotRows
+) -> Found:
+    """Return spots as the model wants them; `counts` (n_crystals,) says whose they are."""
+    crystal = np.repeat(np.arange(len(crystals)), counts)
+    run = crystals.run[crystal]
     lab = np.zeros((len(spots), 3))
     for number, detector in enumerate(dataset.detectors):
         rows = run == number
         lab[rows] = detector.lab_mm(spots.panel[rows], *spots.px[rows].T)
     inverse = poses.to_pixels[run, spots.panel]
     px = np.einsum("mij,mj->mi", inverse, lab)[:, :2]
-    along = directions[run]
+    along = _directions(dataset)[run]
     away = lab - np.sum(lab * along, axis=1, keepdims=True) * along
     radial = np.einsum("mij,mj->mi", inverse, away)[:, :2]
     length = np.linalg.norm(radial, axis=1, keepdims=True)
     radial = np.where(length > 0, radial / np.where(length > 0, length, 1.0), [1.0, 0.0])
-    crystals = Crystals(turns, strains, s0, read.run)
-    return Share(crystals, Found(crystal, spots.panel, spots.hkl, px, radial))
+    return Found(crystal, spots.panel, spots.hkl, px, radial)

@@ -126,6 +126,12 @@ class Found:
     def __len__(self) -> int:
         return len(self.panel)
 
+    def take(self, rows: NDArray[np.intp]) -> "Found":
+        """Return some of the spots."""
+        return Found(
+            self.crystal[rows], self.panel[rows], self.hkl[rows], self.px[rows], self.radial[rows]
+        )
+
     def of_crystals(self, rows: slice) -> "Found":
         """Return the spots of a range of crystals, which are numbered from 0 then."""
         start, stop = np.searchsorted(self.crystal, [rows.start, rows.stop])

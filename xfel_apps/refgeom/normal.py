@@ -46,20 +46,31 @@ class Scatter:
     transverse_px: float
     max_sigma: float
 
+    def keeps(self, values: Array) -> NDArray[np.bool_]:
+        """Return which residuals (m, 3) are no outliers in position."""
+        scaled = values[:, :2] / [self.radial_px, self.transverse_px]
+        return np.asarray(np.all(np.abs(scaled) <= self.max_sigma, axis=1))
+
     def weights(self, values: Array, crystal: IntArray, n_crystals: int) -> Array:
         """Return the weights (m, 3) of residuals (m, 3); 0 for those left out."""
-        scaled = values[:, :2] / [self.radial_px, self.transverse_px]
-        kept = np.all(np.abs(scaled) <= self.max_sigma, axis=1)
-        squares = np.bincount(crystal, values[:, 2] ** 2 * kept, n_crystals)
-        count = np.bincount(crystal, kept, n_crystals)
-        prior = PRIOR_SPOTS * PRIOR_EXCITATION_INVANG**2
-        width = np.sqrt((squares + prior) / (count + PRIOR_SPOTS))[crystal]
+        kept = self.keeps(values)
+        width = excitation_widths(values[:, 2], kept, crystal, n_crystals)[crystal]
         sigmas = np.column_stack(
             [np.full(len(values), self.radial_px), np.full(len(values), self.transverse_px), width]
         )
         chi_square = np.sum((values / sigmas) ** 2, axis=1)
         robust = kept * (STUDENT + 3.0) / (STUDENT + chi_square)
         return np.asarray(robust[:, None] / sigmas**2)
+
+
+def excitation_widths(
+    excitation_invang: Array, kept: NDArray[np.bool_], crystal: IntArray, n_crystals: int
+) -> Array:
+    """Return the standard deviation (n_crystals,) of the excitation errors of kept spots."""
+    squares = np.bincount(crystal, excitation_invang**2 * kept, n_crystals)
+    count = np.bincount(crystal, kept, n_crystals)
+    prior = PRIOR_SPOTS * PRIOR_EXCITATION_INVANG**2
+    return np.asarray(np.sqrt((squares + prior) / (count + PRIOR_SPOTS)))
 
 
 @dataclass(frozen=True)

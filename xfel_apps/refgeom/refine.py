@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from xfel_apps import mpi
 from xfel_apps.errors import ContainerError, StoppedError
 from xfel_apps.progress import Progress
+from xfel_apps.refgeom.assign import assigned
 from xfel_apps.refgeom.dataset import Dataset, Share, read_share
 from xfel_apps.refgeom.hierarchy import Node, moving
 from xfel_apps.refgeom.model import Poses, residuals
@@ -148,6 +149,13 @@ class Refinement:
             self._shares[i] = replace(share, crystals=share.crystals.moved(steps))
         self.poses = self.poses.moved(motion)
 
+    def assign(self, scatter: Scatter) -> None:
+        """Index all spots of the crystals' shots anew, in the geometry as it is now."""
+        for i, share in self._shares.items():
+            both = share.found, share.all_spots
+            found = assigned(self.poses, share.crystals, self._target, both, scatter)
+            self._shares[i] = replace(share, found=found)
+
     def _values(self, share: Share) -> Array:
         return residuals(self.poses, share.crystals, self._target, share.found).values
 
@@ -203,11 +211,15 @@ def _cycles(
     settings: RefgeomSettings,
     ranks: tuple[mpi.Comm, mpi.StopRequest],
 ) -> tuple[Array, Array, int, bool]:
-    """Return total motions, their standard deviations, the cycles it took, whether it settled."""
+    """Return total motions, their standard deviations, the cycles it took, whether it settled.
+
+    Once it has settled, spots are indexed anew and it goes on.
+    """
     comm, stop = ranks
     sigmas = hierarchy.sigmas(settings)
     total, spread = np.zeros(hierarchy.size), np.zeros(hierarchy.size)
     n_runs = len(work.poses.origins_mm)
+    is_assigned = False
     with Progress("refgeom", settings.n_cycles, shown=comm.rank == 0) as progress:
         for cycle in range(settings.n_cycles):
             if comm.allreduce(int(stop.wanted)):
@@ -219,5 +231,8 @@ def _cycles(
             total = total + motion
             progress.report("cycles")
             if cycle >= SETTLING and np.all(np.abs(motion) <= DONE_SIGMA * spread):
-                return total, spread, cycle + 1, True
+                if is_assigned:
+                    return total, spread, cycle + 1, True
+                work.assign(work.scatter(settings.max_deviation_sigma))
+                is_assigned = True
     return total, spread, settings.n_cycles, False

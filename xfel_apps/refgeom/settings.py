@@ -42,5 +42,5 @@ class RefgeomSettings(Section):
     """Restraint: how far they, and the tilt of the detector, are expected to be turned [mrad]."""
     drift_sigma_mm: float = Field(default=0.3, gt=0)
     """Restraint: how far the detector is expected to move from run to run [mm]."""
-    n_cycles: int = Field(default=20, ge=1, le=200)
+    n_cycles: int = Field(default=30, ge=1, le=200)
     """Most cycles of Gauss-Newton; it ends earlier when nothing moves any more."""
