@@ -95,10 +95,34 @@ def test_a_cell_too_far_off_is_refused() -> None:
     target = TargetLattice.checked(*LYSOZYME)
     far = TargetLattice.checked((80.0, 80.0, 38.0, 90, 90, 90), "P43212")
     rng = np.random.default_rng(8)
-    spots = still(random_rotation(rng) @ far.b_matrix, far, rng)
+    spots = still(random_rotation(rng) @ far.b_matrix, far, rng, Errors(observed=0.9))
     strict = IndexSettings(max_length_deviation=0.005)
     assert "cell length deviates 1.0 %" in index_spots(spots, target, strict, 0).reason
     assert len(index_spots(spots, target, IndexSettings(), 0).lattices) == 1
+    few = spots.take(np.arange(15))
+    assert "which 15 spots may by 0.5 %" in index_spots(few, target, IndexSettings(), 0).reason
+
+
+@pytest.mark.parametrize("off", [(1.05, 1.0), (1.0, 1.05), (1.05, 1.05), (0.95, 0.95)])
+def test_a_cell_of_which_some_axes_are_right_gives_no_lattice(off: tuple[float, float]) -> None:
+    a, c = 79.2 * off[0], 38.0 * off[1]
+    true = TargetLattice.checked(*LYSOZYME)
+    target = TargetLattice.checked((a, a, c, 90, 90, 90), "P43212")
+    rng = np.random.default_rng(9)
+    for _ in range(8):
+        spots = still(random_rotation(rng) @ true.b_matrix, true, rng, Errors(observed=1.0))
+        assert not index_spots(spots, target, IndexSettings(), 0).lattices
+
+
+def test_two_crystals_and_noise_are_no_reason_to_doubt_a_lattice() -> None:
+    target = TargetLattice.checked(*LYSOZYME)
+    rng = np.random.default_rng(10)
+    for _ in range(4):
+        parts = [
+            still(random_rotation(rng) @ target.b_matrix, target, rng, Errors(0.0003, 0.2, 0.9, n))
+            for n in (0, 20)
+        ]
+        assert len(index_spots(_join(*parts), target, IndexSettings(), 0).lattices) == 2
 
 
 def test_evidence_grows_with_spots_and_with_tightness() -> None:
