@@ -51,7 +51,7 @@ class Cluster:
     Use it in a `with` statement: it is up inside and gone afterwards.
     """
 
-    def __init__(self, nodes: int = 4, cpus: int = 4, memory_mb: int = 4000) -> None:
+    def __init__(self, nodes: int = 4, cpus: int = 4, memory_mb: int = 16000) -> None:
         self.nodes = [f"nid{number:03d}" for number in range(1, nodes + 1)]
         self.cpus = cpus
         self.memory_mb = memory_mb
