@@ -124,7 +124,8 @@ def test_runs_that_come_and_grow_end_in_the_files_of_the_batch(slurm, shift, run
     growing = shift.folder / "raw" / "r0003" / "run_master.h5"
     growing.parent.mkdir()
     os.chown(growing.parent, shift.folder.stat().st_uid, -1)
-    master = str(runs["r0003"] / "run_master.h5")
+    source = shutil.copytree(runs["r0003"], shift.folder / "source")  # pytest's are its own
+    master = str(source / "run_master.h5")
     shift.start("replay", master, "--out", str(growing), "--rate-hz", "1", log="replay.log")
     shift.come("r0002", runs["r0002"])
     shift.wait_for(["r0001", "r0002", "r0003"], 400, daemon)
