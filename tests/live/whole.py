@@ -17,11 +17,10 @@ import pandas as pd
 import psutil
 import yaml
 
+from tests.batch import run_batch
 from xfel_apps import mpi
 from xfel_apps.containers.results import RunResults
 from xfel_apps.experiment import Experiment
-from xfel_apps.launch import launch
-from xfel_apps.process.chain import PER_SHOT
 from xfel_apps.simulate.run import simulate
 from xfel_apps.simulate.settings import SimulateSettings
 
@@ -196,17 +195,7 @@ def batch(folder: Path, raw: dict[str, Path]) -> Path:
     trial = folder / "batch" / "000"
     data = {"runs": {run: [str(path)] for run, path in raw.items()}, **SETTINGS}
     experiment = Experiment.checked({**data, "datasets": {"all": sorted(raw)}})
-    for run, path in raw.items():
-        files = {n: str(trial / run / f"{n}.json") for n in ("events", *(p[2] for p in PER_SHOT))}
-        launch("ingest", [str(path), "--run", run, "--events", files["events"]])
-        for stage, inputs, output in PER_SHOT:
-            arguments = [x for name in (*inputs, output) for x in (f"--{name}", files[name])]
-            settings = experiment.section(stage).canonical()
-            launch(stage, [*arguments, "--settings", settings])
-    reflections = [str(trial / run / "reflections.json") for run in raw]
-    merged = str(trial / "datasets" / "all" / "v001" / "merged.json")
-    settings = experiment.merge.canonical()
-    launch("merge", ["--reflections", *reflections, "--merged", merged, "--settings", settings])
+    run_batch(experiment, trial)
     return trial
 
 

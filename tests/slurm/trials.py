@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from tests.batch import DATASET, run_batch
 from tests.slurm.cluster import Cluster
 from tests.slurm.jobs import PLUGIN, REPO, user
 from xfel_apps import mpi
@@ -23,12 +24,9 @@ from xfel_apps.containers.reader import ProductReader
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.experiment import Experiment
-from xfel_apps.launch import launch
-from xfel_apps.process.chain import PER_SHOT
 from xfel_apps.simulate.run import simulate
 from xfel_apps.simulate.settings import SimulateSettings
 
-DATASET = "all"
 EXACT = ["H", "K", "L", "N"]
 SMALL = {
     "shots_per_file": 8,
@@ -120,21 +118,7 @@ class Trial:
 
     def run_locally(self) -> None:
         """Run all stages in this process."""
-        experiment = Experiment.checked(read_yaml(self.experiment))
-        for run, raw in experiment.runs.items():
-            folder = self.results / run
-            launch("ingest", [*raw, "--run", run, "--events", str(folder / "events.json")])
-            for stage, inputs, output in PER_SHOT:
-                files = [
-                    x for n in (*inputs, output) for x in (f"--{n}", str(folder / f"{n}.json"))
-                ]
-                settings = experiment.section(stage).canonical()
-                launch(stage, [*files, "--settings", settings])
-        reflections = [str(self.results / run / "reflections.json") for run in experiment.runs]
-        merged = self.results / "datasets" / DATASET / "v001" / "merged.json"
-        settings = experiment.merge.canonical()
-        options = ["--merged", str(merged), "--settings", settings, "--key", "local"]
-        launch("merge", ["--reflections", *reflections, *options])
+        run_batch(Experiment.checked(read_yaml(self.experiment)), self.results)
 
     def merged(self) -> pd.DataFrame:
         """Return the merged data."""
