@@ -1,13 +1,15 @@
 """Jobs that no block can hold are refused in one line, before anything is submitted."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
 from parsl.providers import LocalProvider
 from snakemake_executor_plugin_parsl.checks import check_job
 from snakemake_executor_plugin_parsl.errors import RefusalError
+from snakemake_executor_plugin_parsl.executor import Executor, ExecutorSettings, common_settings
 from snakemake_executor_plugin_parsl.jobs import is_plain, mpi_resources
-from snakemake_interface_executor_plugins.settings import DeploymentMethod
+from snakemake_interface_executor_plugins.settings import DeploymentMethod, SharedFSUsage
 
 from parsl_configs._blocks import Node, SlurmBlocks, provider
 from tests.fake_slurm import put_on_path
@@ -107,3 +109,22 @@ def test_what_needs_more_than_a_shell_goes_the_standard_way(changes, plain):
         workflow_settings=SimpleNamespace(cache=None),
     )
     assert is_plain(SimpleNamespace(**{**PLAIN, **changes}), workflow) == plain
+
+
+def test_a_refusal_leaves_no_thread_that_waits_for_jobs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".snakemake").mkdir()
+    remote = SimpleNamespace(
+        max_status_checks_per_second=10, jobname="{jobid}", jobscript=None, immediate_submit=False
+    )
+    workflow = SimpleNamespace(
+        dag=None,
+        executor_plugin=SimpleNamespace(common_settings=common_settings),
+        executor_settings=ExecutorSettings(config="nowhere"),
+        main_snakefile=str(tmp_path / "Snakefile"),
+        remote_execution_settings=remote,
+        storage_settings=SimpleNamespace(shared_fs_usage=SharedFSUsage.all()),
+    )
+    with pytest.raises(RefusalError, match="no module parsl_configs"):
+        Executor(workflow, logger=None)
+    assert not [thread for thread in threading.enumerate() if "_wait_thread" in thread.name]

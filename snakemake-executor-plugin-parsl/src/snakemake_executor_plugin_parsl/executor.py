@@ -63,6 +63,14 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # Snakemake's interface h
     """Run every job as a Parsl task, in a block for MPI jobs or in one for small jobs."""
 
     def __post_init__(self) -> None:
+        try:
+            self._start()
+        except BaseException:
+            super().shutdown()  # Snakemake's thread would wait for jobs until Python has ended
+            raise
+
+    def _start(self) -> None:
+        """Read the configuration, refuse what does not fit it, and start Parsl."""
         self.settings: ExecutorSettings = self.workflow.executor_settings
         folder = Path(str(self.workflow.main_snakefile)).resolve().parent
         config = load_config(self.settings, folder)
