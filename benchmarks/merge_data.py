@@ -32,13 +32,18 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Lattice:
-    """One crystal and what was integrated of it; columns of `Reflections` by name."""
+    """One crystal and what was integrated of it; columns of `Reflections` by name.
+
+    The mosaic model is that of the partialities among the columns; 0 where there is none.
+    """
 
     a_matrix: Array
     wavelength_ang: float
     space_group: str
     columns: dict[str, Any]
     shot_id: str
+    mosaicity_deg: float = 0.0
+    block_size_ang: float = 0.0
 
 
 def write_run(manifest: Path, lattices: Iterable[tuple[int, Lattice]], run: str = "r1") -> Path:
@@ -98,6 +103,8 @@ def _crystals(lattices: list[Lattice]) -> IntegratedCrystals:
         n_reflections=counts,
         d_min_ang=[np.min(d) if len(d) else 99.0 for d in d_ang],
         shot_id=[lattice.shot_id.encode() for lattice in lattices],
+        mosaicity_deg=[lattice.mosaicity_deg for lattice in lattices],
+        block_size_ang=[lattice.block_size_ang for lattice in lattices],
     )
     return rows
 

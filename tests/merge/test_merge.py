@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.merge_data import Lattice, Simulation, write_run
+from tests.merge.stills import Stills
 from tests.ranks import run_on_every
 from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.merge import averaging, observations
@@ -193,9 +194,10 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def two_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two runs, the second with two lattices in every shot."""
+    """Two runs, the first of crystals that need turning, the second with two in every shot."""
     folder = tmp_path_factory.mktemp("runs")
-    first = written(folder, replace(SMALL, n_crystals=30), "r0001")
+    stills = Stills(n_crystals=30, seed=SMALL.seed)
+    first = write_run(folder / "r0001" / "reflections.json", stills.lattices(), "r0001")
     second = ((event // 2, lattice) for event, lattice in replace(SMALL, n_crystals=31).lattices())
     return [first, write_run(folder / "r0002" / "reflections.json", second, "r0002")]
 

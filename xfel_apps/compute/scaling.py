@@ -6,7 +6,7 @@ s^2 = 1/(4 d^2). Sums run through the observations in the order given, so that t
 the same result to the last bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,28 +18,46 @@ STUDENT = 4.0
 """Degrees of freedom of Student's t, the distribution that residuals are taken to have."""
 ABSURD_MEAN, IMPOSSIBLE_MEAN = 30.0, 100.0
 """Intensities above so many times the mean do not count for it; observations are refused."""
-MAX_STEP_LOG, MAX_STEP_B = 1.0, 10.0
-"""Largest change of log G and of B [Angstrom^2] in one step."""
+MAX_STEP = np.array([1.0, 10.0, 0.5, 0.5])
+"""Largest change in one step of log G, of B [Angstrom^2] and of the tilts [mrad]."""
 
 
 @dataclass(frozen=True)
 class Scales:
-    """Scale and fall-off of every crystal: log G (n,) and B (n,) [Angstrom^2]."""
+    """What is fitted of every crystal.
+
+    Attributes
+    ----------
+    log_scale, b_ang2 : (n,) log G, and B [Angstrom^2]
+    tilt_mrad : (n, 2) how it is turned about lab x and y from where it was integrated
+    """
 
     log_scale: Array
     b_ang2: Array
+    tilt_mrad: Array
 
     @classmethod
     def ones(cls, n_crystals: int) -> "Scales":
         """Return scales that change nothing."""
-        return cls(np.zeros(n_crystals), np.zeros(n_crystals))
+        return cls.of_table(np.zeros((n_crystals, 4)))
+
+    @classmethod
+    def of_table(cls, table: Array) -> "Scales":
+        """Return the columns log G, B, tilts of a table (n, 4)."""
+        return cls(table[:, 0].copy(), table[:, 1].copy(), table[:, 2:4].copy())
+
+    def table(self) -> Array:
+        """Return log G, B and tilts as a table (n, 4)."""
+        return np.column_stack([self.log_scale, self.b_ang2, self.tilt_mrad])
 
     def centred(self, used: NDArray[np.bool_]) -> "Scales":
         """Return scales with the means of log G and B of the crystals in `used` (n,) at zero."""
         if not used.any():
             return self
-        return Scales(
-            self.log_scale - self.log_scale[used].mean(), self.b_ang2 - self.b_ang2[used].mean()
+        return replace(
+            self,
+            log_scale=self.log_scale - self.log_scale[used].mean(),
+            b_ang2=self.b_ang2 - self.b_ang2[used].mean(),
         )
 
     def factor(self, crystal: Index, s2: Array) -> Array:
@@ -230,39 +248,49 @@ def leave_one_out(
 
 @dataclass(frozen=True)
 class ScalePrior:
-    """What is known of scales beforehand: mean and standard deviation of log G, and that of B."""
+    """What is known of scales beforehand: mean and spread of log G, spread of B and of tilts."""
 
     mean_log: float
     sd_log: float
     sd_b_ang2: float
+    sd_tilt_mrad: float
 
 
 def scale_step(
-    scales: Scales, crystal: Index, s2: Array, res: Residuals, prior: ScalePrior
+    scales: Scales, crystal: Index, slopes: Array, res: Residuals, prior: ScalePrior
 ) -> tuple[Scales, Array]:
-    """Return scales one step nearer to the most probable, and the variance of each log G.
+    """Return scales one step nearer to the most probable, and their variances (n, 4).
 
-    A Gauss-Newton step of a robust fit in log G and B of each crystal, with Student's t for the
-    residuals (iteratively reweighted) and normal priors, which decide where a crystal shares few
-    reflections with the others.
+    A Gauss-Newton step of a robust fit for each crystal, with Student's t for the residuals
+    (iteratively reweighted) and normal priors, which decide where a crystal shares few reflections
+    with the others.
+
+    Parameters
+    ----------
+    slopes : (m, k) changes of the logarithm of each expected observation with log G, B and, where
+        k is 4, the tilts; what is not among them stays
     """
-    n = len(scales.log_scale)
+    n, k = len(scales.log_scale), slopes.shape[1]
     total = res.variance + res.ignorance
     weight = (STUDENT + 1.0) / (STUDENT + res.residual**2 / total) / total
-    by_log, by_b = res.expected, -2.0 * s2 * res.expected
-
-    def total_of(values: Array) -> Array:
-        return total_by(crystal, weight * values, n)
-
-    a11 = total_of(by_log * by_log) + prior.sd_log**-2
-    a12 = total_of(by_log * by_b)
-    a22 = total_of(by_b * by_b) + prior.sd_b_ang2**-2
-    g1 = total_of(by_log * res.residual) - (scales.log_scale - prior.mean_log) * prior.sd_log**-2
-    g2 = total_of(by_b * res.residual) - scales.b_ang2 * prior.sd_b_ang2**-2
-    determinant = a11 * a22 - a12**2
-    d_log = np.clip((a22 * g1 - a12 * g2) / determinant, -MAX_STEP_LOG, MAX_STEP_LOG)
-    d_b = np.clip((a11 * g2 - a12 * g1) / determinant, -MAX_STEP_B, MAX_STEP_B)
-    return Scales(scales.log_scale + d_log, scales.b_ang2 + d_b), a22 / determinant
+    by = [slopes[:, i] * res.expected for i in range(k)]
+    precision = np.array([prior.sd_log, prior.sd_b_ang2, *[prior.sd_tilt_mrad] * 2])[:k] ** -2.0
+    table = scales.table()
+    known = np.array([prior.mean_log, 0.0, 0.0, 0.0])
+    gradient = -(table - known)[:, :k] * precision
+    normal = np.broadcast_to(np.diag(precision), (n, k, k)).copy()
+    for i in range(k):
+        weighted = weight * by[i]
+        gradient[:, i] += total_by(crystal, weighted * res.residual, n)
+        for j in range(i, k):
+            normal[:, i, j] += total_by(crystal, weighted * by[j], n)
+            normal[:, j, i] = normal[:, i, j]
+    covariance = np.linalg.inv(normal)
+    step = (covariance @ gradient[:, :, None])[:, :, 0]
+    table[:, :k] += np.clip(step, -MAX_STEP[:k], MAX_STEP[:k])
+    variance = np.zeros((n, 4))
+    variance[:, :k] = np.diagonal(covariance, axis1=1, axis2=2)
+    return Scales.of_table(table), variance
 
 
 def worst_of_slot(slot: Index, deviation: Array, limit: float) -> NDArray[np.bool_]:

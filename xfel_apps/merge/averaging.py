@@ -27,6 +27,7 @@ from xfel_apps.compute.scaling import (
     wilson_prior,
     worst_of_slot,
 )
+from xfel_apps.merge import postrefine
 from xfel_apps.merge.asu import UniqueReflections
 from xfel_apps.merge.blocks import Block, blocks
 from xfel_apps.merge.exchange import of_all_slots, to_owners
@@ -37,6 +38,8 @@ Mask = NDArray[np.bool_]
 SD_B_ANG2 = 5.0
 """Standard deviation expected of the crystals' B factors [Angstrom^2]."""
 MIN_SD_LOG, MAX_SD_LOG = 0.1, 2.0
+SD_TILT_MRAD, MIN_SD_TILT_MRAD, MAX_SD_TILT_MRAD = 0.5, 0.05, 2.0
+"""Spread of the crystals' tilts: expected at first, and the limits of what it is found to be."""
 REJECTION_PASSES = 3
 REFERENCE_SIGMA = 0.1
 """Error of a reference's intensities, as a share of the mean at their resolution."""
@@ -54,6 +57,7 @@ class State:
     prior : expected intensities of all slots
     model : how variances are made
     sd_log : spread of the crystals' log scales
+    sd_tilt_mrad : spread of their tilts
     """
 
     scales: Scales
@@ -62,6 +66,7 @@ class State:
     prior: Prior
     model: ErrorModel
     sd_log: float = MAX_SD_LOG
+    sd_tilt_mrad: float = SD_TILT_MRAD
 
 
 class Averager:
@@ -191,30 +196,51 @@ class Averager:
             is_common=is_common,
         )
 
-    def cycle(self, state: State, used: NDArray[np.bool_], *, fit_b: bool) -> State:
-        """Return the state after one step of the scales and new means."""
+    def cycle(
+        self, state: State, used: NDArray[np.bool_], *, fit_b: bool, tilt: bool = False
+    ) -> State:
+        """Return the state after one step of the scales, and of the tilts, and new means."""
+        any_used = bool(used.any())
         prior = ScalePrior(
-            float(np.mean(state.scales.log_scale[used])) if used.any() else 0.0,
+            float(np.mean(state.scales.log_scale[used])) if any_used else 0.0,
             state.sd_log,
             SD_B_ANG2 if fit_b else 1e-6,
+            state.sd_tilt_mrad,
         )
-        table = np.concatenate(mpi.gather_all(self.comm, self._stepped(state, prior)))
-        scales, unsure = Scales(table[:, 0].copy(), table[:, 1].copy()), table[:, 2].copy()
+        table = np.concatenate(mpi.gather_all(self.comm, self._stepped(state, prior, tilt=tilt)))
+        scales, unsure = Scales.of_table(table), table[:, 4:]
         if self.target is None:
             scales = scales.centred(used)
-        spread = np.var(scales.log_scale[used]) + unsure[used].mean() if used.any() else 1.0
+        spread = np.var(scales.log_scale[used]) + unsure[used, 0].mean() if any_used else 1.0
         sd_log = float(np.clip(np.sqrt(spread), MIN_SD_LOG, MAX_SD_LOG))
+        if tilt and any_used:
+            self._turn(scales.tilt_mrad - state.scales.tilt_mrad)
+            square = np.mean(scales.tilt_mrad[used] ** 2 + unsure[used, 2:4])
+            sd_tilt = float(np.clip(np.sqrt(square), MIN_SD_TILT_MRAD, MAX_SD_TILT_MRAD))
+            state = replace(state, sd_tilt_mrad=sd_tilt)
         return self.renewed(replace(state, scales=scales, sd_log=sd_log))
 
-    def _stepped(self, state: State, prior: ScalePrior) -> Array:
-        """Return (n, 3) of this rank's crystals: new log G, new B, variance of log G."""
-        parts = [np.empty((0, 3))]
+    def _stepped(self, state: State, prior: ScalePrior, *, tilt: bool) -> Array:
+        """Return (n, 8) of this rank's crystals: new log G, B and tilts, and their variances."""
+        parts = [np.empty((0, 8))]
+        whole = state.scales.table()
         for block, obs, res in self.each_residuals(state, self.target):
-            own = Scales(state.scales.log_scale[block.groups], state.scales.b_ang2[block.groups])
             crystal = obs.crystal - block.groups.start
-            new, unsure = scale_step(own, crystal, self.s2[obs.slot], res, prior)
-            parts.append(np.stack([new.log_scale, new.b_ang2, unsure], axis=1))
+            slopes = np.stack([np.ones(len(obs)), -2.0 * self.s2[obs.slot]], axis=1)
+            if tilt:
+                turning = postrefine.slopes(obs.partiality, obs.turn_x, obs.turn_y)
+                slopes = np.concatenate([slopes, turning], axis=1)
+            own = Scales.of_table(whole[block.groups])
+            new, unsure = scale_step(own, crystal, slopes, res, prior)
+            parts.append(np.concatenate([new.table(), unsure], axis=1))
         return np.concatenate(parts)
+
+    def _turn(self, step_mrad: Array) -> None:
+        """Turn all crystals by `step_mrad` (n_crystals, 2), which changes recorded fractions."""
+        for view, cuts in ((self.mine, self._by_crystal), (self.owned, self._by_slot)):
+            for block in cuts:
+                obs = view.take(block.rows)
+                postrefine.turn(obs.partiality, obs.turn_x, obs.turn_y, step_mrad[obs.crystal])
 
     def renewed(self, state: State) -> State:
         """Return the state with means from its scales and error model."""

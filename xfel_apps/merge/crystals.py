@@ -20,6 +20,7 @@ from xfel_apps.errors import ContainerError, SettingsError
 from xfel_apps.merge.settings import MergeSettings
 
 CELL = ["cell_0", "cell_1", "cell_2", "cell_3", "cell_4", "cell_5"]
+A_MATRIX = [f"a_matrix_{i}" for i in range(9)]
 KEPT = [
     "event",
     "lattice",
@@ -29,6 +30,9 @@ KEPT = [
     "d_min_ang",
     "wavelength_ang",
     "shot_id",
+    *A_MATRIX,
+    "mosaicity_deg",
+    "block_size_ang",
 ]
 
 
@@ -55,8 +59,8 @@ class Dataset:
     Attributes
     ----------
     crystals : one row a crystal: `source` (index into `paths`), event, lattice, cell_0 ... cell_5,
-        space_group, n_reflections, d_min_ang, wavelength_ang, shot_id, half (0 or 1),
-        verdict (code)
+        space_group, n_reflections, d_min_ang, wavelength_ang, shot_id, a_matrix_0 ... a_matrix_8,
+        mosaicity_deg, block_size_ang, half (0 or 1), verdict (code)
     paths : manifests of reflections, in order of run
     cell, space_group : of the merged data
     """

@@ -15,10 +15,12 @@ from xfel_apps.containers.rows import Rows, column
 from xfel_apps.errors import ContainerError
 from xfel_apps.merge.asu import ABSENT, UniqueReflections
 from xfel_apps.merge.crystals import Dataset, Verdict
+from xfel_apps.merge.postrefine import Turning
 from xfel_apps.merge.settings import MergeSettings
 
 F4 = NDArray[np.float32]
 I4 = NDArray[np.int32]
+I2 = NDArray[np.int16]
 Array = NDArray[np.float64]
 
 READ = [
@@ -38,6 +40,8 @@ class Observations(Rows):
     intensity: F4 = column("f4", "photon", "intensity over polarisation")
     noise: F4 = column("f4", "photon^2", "variance of the background and detector alone")
     partiality: F4 = column("f4", "", "recorded fraction")
+    turn_x: I2 = column("i2", "1e-3/mrad", "see `postrefine.Turning`: of a turn about lab x")
+    turn_y: I2 = column("i2", "1e-3/mrad", "the same about lab y")
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ def read_observations(
     """
     parts: list[Observations] = []
     mode = np.zeros(share.stop - share.start, dtype=np.int8)
+    turning = Turning.read(dataset)
     for crystal, columns in _blocks(dataset, share):
         keep = _usable(columns, settings)
         keep &= dataset.verdict[crystal] == Verdict.USED.code
@@ -92,7 +97,8 @@ def read_observations(
         slot, chosen = _index(hkl, crystal, columns, indexer)
         mode[np.unique(crystal) - share.start] = chosen
         inside = slot != ABSENT
-        parts.append(_corrected(slot, crystal, columns, settings).take(inside))
+        turn = turning.of(crystal, hkl, columns["partiality"])
+        parts.append(_corrected(slot, crystal, columns, turn, settings).take(inside))
     return Observations.concatenate(parts), mode
 
 
@@ -140,7 +146,11 @@ def _usable(columns: dict[str, NDArray[Any]], settings: MergeSettings) -> NDArra
 
 
 def _corrected(
-    slot: I4, crystal: I4, columns: dict[str, NDArray[Any]], settings: MergeSettings
+    slot: I4,
+    crystal: I4,
+    columns: dict[str, NDArray[Any]],
+    turn: tuple[I2, I2],
+    settings: MergeSettings,
 ) -> Observations:
     """Return observations with the polarisation divided out.
 
@@ -159,6 +169,8 @@ def _corrected(
         intensity=columns["intensity"] / left,
         noise=noise / left**2,
         partiality=partiality,
+        turn_x=turn[0],
+        turn_y=turn[1],
     )
 
 

@@ -166,12 +166,14 @@ def _scale(
         averager.scale_to(np.repeat(reference, averager.slots_each), state.prior)
     partial = settings.partiality == "model"
     renew_at = {settings.n_cycles // 2, settings.n_cycles - 1}
+    tilt_from = settings.n_cycles // 2 - 1 if partial and settings.post_refinement else np.inf
     for number in range(settings.n_cycles):
         used = verdict == Verdict.USED.code
         if settings.scaling == "none":
             state = averager.renewed(state)
         else:
-            state = averager.cycle(state, used, fit_b=settings.fit_b_factor)
+            tilt = number >= tilt_from
+            state = averager.cycle(state, used, fit_b=settings.fit_b_factor, tilt=tilt)
         if number in renew_at:
             _refuse_uncorrelated(averager, state, verdict, settings)
             if settings.error_model == "scatter":
