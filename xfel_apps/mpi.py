@@ -218,6 +218,13 @@ def gather_all(comm: Comm, mine: Array) -> list[Array]:
     return np.split(result, np.cumsum(lengths)[:-1])
 
 
+def largest(comm: Comm, mine: Array) -> Array:
+    """Return the largest of all ranks' values, number by number, on every rank."""
+    result = np.empty_like(mine)
+    comm.Allreduce(np.ascontiguousarray(mine), result, op=MPI.MAX)
+    return result
+
+
 def agree(comm: Comm, action: Callable[[], Any]) -> Any:
     """Return what `action` gives on rank 0, on every rank; its `XfelError` is raised on all."""
     answer: tuple[Any, XfelError | None] = (None, None)

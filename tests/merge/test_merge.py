@@ -4,7 +4,6 @@ import json
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.merge import averaging, observations
 from xfel_apps.merge.__main__ import main
 from xfel_apps.merge.asu import ambiguity_operators
-from xfel_apps.merge.blocks import blocks
 from xfel_apps.merge.pipeline import Result, merge
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.mpi import serial
@@ -217,12 +215,11 @@ def test_any_number_of_ranks_gives_the_same_files(tmp_path: Path, two_runs: list
     assert [batch.number for batch in unmerged.batches] == list(range(1, 62))
 
 
-def test_size_of_blocks_changes_nothing(
+def test_what_is_read_at_a_time_changes_nothing(
     tmp_path: Path, two_runs: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder, n_rows in (("large", 10**6), ("small", 70)):
-        monkeypatch.setattr(averaging, "blocks", partial(blocks, n_rows=n_rows))
-        monkeypatch.setattr(observations, "BLOCK_ROWS", 10 * n_rows)
+    for folder, n_rows in (("large", 10**6), ("small", 700)):
+        monkeypatch.setattr(observations, "BLOCK_ROWS", n_rows)
         argv = ["--reflections", *map(str, two_runs), "--settings", '{"d_min_ang": 4.0}']
         assert main([*argv, "--merged", str(tmp_path / folder / "merged.json")], serial()) == 0
     assert outputs(tmp_path / "large") == outputs(tmp_path / "small")

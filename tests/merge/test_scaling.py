@@ -17,7 +17,6 @@ from xfel_apps.compute.scaling import (
     scale_step,
     slot_sums,
     wilson_prior,
-    worst_of_slot,
 )
 
 FREE = ScalePrior(mean_log=0.0, sd_log=1e6, sd_b_ang2=1e6, sd_tilt_mrad=1e6)
@@ -108,13 +107,6 @@ def test_a_crystal_without_observations_keeps_its_prior() -> None:
     scales, unsure = scale_step(Scales.ones(1), np.empty(0, int), np.empty((0, 2)), res, prior)
     assert scales.log_scale[0] == pytest.approx(0.3)
     assert unsure[0, 0] == pytest.approx(0.25)
-
-
-def test_worst_of_slot_never_takes_two_of_three() -> None:
-    slot = np.array([0, 0, 0, 4])
-    deviation = np.array([9.0, 8.0, 0.1, 3.0])
-    assert worst_of_slot(slot, deviation, 5.0).tolist() == [True, False, False, False]
-    assert worst_of_slot(np.empty(0, int), np.empty(0), 5.0).tolist() == []
 
 
 def test_french_wilson_agrees_with_reciprocalspaceship() -> None:

@@ -238,10 +238,7 @@ def leave_one_out(
     weight = x / variance
     left = sums.weight - weight * x
     is_common = left > 1e-6 * sums.weight
-    others = Sums(
-        np.where(is_common, sums.weighted - weight * intensity, 0.0),
-        np.where(is_common, left, 0.0),
-    )
+    others = Sums(is_common * (sums.weighted - weight * intensity), is_common * left)
     mean, unsure = prior.posterior(others)
     return mean, unsure, is_common
 
@@ -291,22 +288,3 @@ def scale_step(
     variance = np.zeros((n, 4))
     variance[:, :k] = np.diagonal(covariance, axis1=1, axis2=2)
     return Scales.of_table(table), variance
-
-
-def worst_of_slot(slot: Index, deviation: Array, limit: float) -> NDArray[np.bool_]:
-    """Return the observations that deviate most in their slot, and by more than `limit`.
-
-    Parameters
-    ----------
-    slot : (n,) ascending
-    deviation : (n,) distance from the others of the slot in sigmas
-
-    >>> worst_of_slot(np.array([0, 0, 1, 1]), np.array([7.0, 9.0, 1.0, 2.0]), 5.0).tolist()
-    [False, True, False, False]
-    """
-    if not len(slot):
-        return np.zeros(0, dtype=bool)
-    starts = np.flatnonzero(np.diff(slot, prepend=slot[0] - 1))
-    counts = np.diff(starts, append=len(slot))
-    largest = np.repeat(np.maximum.reduceat(deviation, starts), counts)
-    return np.asarray((deviation >= largest) & (deviation > limit))

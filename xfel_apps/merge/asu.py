@@ -53,10 +53,14 @@ class UniqueReflections:
 
     def slots(self, hkl: NDArray[np.integer]) -> Index:
         """Return the slot (n,) of any Miller indices (n, 3); ABSENT if there is none."""
-        index = hkl.astype(np.int64) - self.lowest
-        inside = np.all((index >= 0) & (index < self.box.shape), axis=1)
-        result = np.full(len(hkl), ABSENT, dtype=np.int32)
-        result[inside] = self.box[tuple(index[inside].T)]
+        place = np.zeros(len(hkl), dtype=np.int64)
+        inside = np.ones(len(hkl), dtype=bool)
+        for column, low, length in zip(hkl.T, self.lowest, self.box.shape, strict=True):
+            index = column.astype(np.int64) - low
+            inside &= (index >= 0) & (index < length)
+            place = place * length + index
+        result: Index = self.box.ravel()[inside * place]
+        result[~inside] = ABSENT
         return result
 
 

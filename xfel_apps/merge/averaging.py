@@ -1,13 +1,13 @@
-"""Scaling and averaging on many ranks, in two views of the same observations.
+"""Scaling and averaging on many ranks, which have the crystals shared out among them.
 
-`mine` has the observations of this rank's crystals, `owned` all observations of the slots that
-this rank averages (slot modulo the number of ranks). Scales are fitted in the first view, means in
-the second. What is exchanged in a cycle is one number a slot and two a crystal. Every sum runs in
-the order of (slot, crystal) or of (crystal, row), whatever the number of ranks.
+Scales are fitted crystal by crystal; means come from sums over all crystals, built up from leaves
+(`xfel_apps.merge.blocks`), so that what comes out does not depend on the number of ranks. Between
+ranks go a few numbers a slot and three a crystal in a cycle, never observations.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,12 @@ from xfel_apps.compute.scaling import (
     leave_one_out,
     scale_step,
     slot_sums,
+    total_by,
     wilson_prior,
-    worst_of_slot,
 )
 from xfel_apps.merge import postrefine
 from xfel_apps.merge.asu import UniqueReflections
-from xfel_apps.merge.blocks import Block, blocks
-from xfel_apps.merge.exchange import of_all_slots, to_owners
+from xfel_apps.merge.blocks import Block, LeafSums, Leaves
 from xfel_apps.merge.observations import Observations
 
 Array = NDArray[np.float64]
@@ -69,6 +68,24 @@ class State:
     sd_tilt_mrad: float = SD_TILT_MRAD
 
 
+@dataclass(frozen=True)
+class Totals:
+    """Sums at the end, over the observations that are not rejected.
+
+    Attributes
+    ----------
+    halves : sums of all slots in each half of the crystals
+    counts : (n_slots,) observations
+    information : (n_slots,) weights if every reflection had the mean intensity expected. They tell
+        which reflections were recorded well enough, without looking at the intensity that was
+        found: to choose by that would bias what is chosen.
+    """
+
+    halves: tuple[Sums, Sums]
+    counts: NDArray[np.int64]
+    information: Array
+
+
 class Averager:
     """The observations of a dataset, spread over the ranks.
 
@@ -77,43 +94,36 @@ class Averager:
     comm : the ranks
     mine : observations of this rank's crystals, in order of crystal
     unique : the unique reflections
-    n_crystals : number of crystals of the dataset
-    share : crystals of this rank
+    leaves : how the crystals are cut
     """
 
     def __init__(
-        self,
-        comm: mpi.Comm,
-        mine: Observations,
-        unique: UniqueReflections,
-        n_crystals: int,
-        share: slice,
+        self, comm: mpi.Comm, mine: Observations, unique: UniqueReflections, leaves: Leaves
     ) -> None:
-        self.comm, self.mine, self.share = comm, mine, share
-        self.n_crystals = n_crystals
+        self.comm, self.mine, self.leaves = comm, mine, leaves
+        self.n_crystals = int(leaves.edges[-1])
         self.n_slots = unique.n_slots
         self.s2: Array = np.repeat(0.25 / unique.d_ang**2, unique.slots_each)
         self.epsilon: Array = np.repeat(unique.epsilon, unique.slots_each)
         self.centric: Mask = np.repeat(unique.centric, unique.slots_each)
+        self.spread: Array = np.where(self.centric, 2.0, 1.0)
         self.slots_each = unique.slots_each
         self.target: tuple[Sums, Prior] | None = None
-        self.owned = to_owners(comm, mine)
-        self.rejected = np.zeros(len(self.owned), dtype=bool)
+        self.rejected = np.zeros(len(mine), dtype=bool)
         self._cut()
 
     def _cut(self) -> None:
-        """Cut both views into blocks, so that what is computed of rows takes little memory."""
-        n_local = len(range(self.comm.rank, self.n_slots, self.comm.size))
-        self._local = self.owned.slot // np.int32(self.comm.size)
-        self._by_slot = blocks(self._local, slice(0, n_local))
-        self._by_crystal = blocks(self.mine.crystal, self.share)
+        own = self.leaves.of_rank(self.comm.rank, self.comm.size)
+        self.blocks = self.leaves.blocks(self.mine.crystal, own)
 
     def start(self) -> State:
         """Return the state before any scaling: every crystal with scale one."""
         scales, model = Scales.ones(self.n_crystals), ErrorModel()
         nothing = np.zeros(self.n_slots)
-        sums = self.average(scales, model, nothing)
-        return State(scales, sums, nothing, self.prior_of(sums, sums.weight), model)
+        state = State(scales, Sums(nothing, nothing), nothing, Prior(nothing, nothing), model)
+        weighted, weight = self.total(partial(self._sums, state), 2)
+        sums = Sums(weighted, weight)
+        return replace(state, sums=sums, prior=self.prior_of(sums, weight))
 
     def scale_to(self, reference: Array, like: Prior) -> None:
         """From now on fit scales to `reference` (n_slots,), NaN where unknown, not to the mean.
@@ -131,28 +141,25 @@ class Averager:
         """Return Wilson's prior for all slots; `quiet` are weights from background noise alone."""
         return wilson_prior(sums, quiet, self.s2, self.epsilon, self.centric)
 
-    def average(
-        self,
-        scales: Scales,
-        model: ErrorModel,
-        weigh_by: Array,
-        among: NDArray[np.bool_] | None = None,
-    ) -> Sums:
-        """Return the sums of all slots, on every rank; `among` (n_crystals,) chooses crystals."""
-        parts = []
-        for block in self._by_slot:
-            obs = self.owned.take(block.rows)
-            x, variance = self.expectation(obs, scales, model, weigh_by)
-            variance[self.rejected[block.rows]] = np.inf
-            if among is not None:
-                variance[~among[obs.crystal]] = np.inf
-            local = self._local[block.rows] - block.groups.start
-            n_local = block.groups.stop - block.groups.start
-            parts.append(slot_sums(local, obs.intensity, x, variance, n_local))
-        return Sums(
-            of_all_slots(self.comm, np.concatenate([part.weighted for part in parts])),
-            of_all_slots(self.comm, np.concatenate([part.weight for part in parts])),
-        )
+    def total(self, of_block: Callable[[Block], Array], n_sums: int, n_each: int = 1) -> Array:
+        """Return the sums (n_sums, n_slots n_each) of what `of_block` gives, over all ranks."""
+        sums = LeafSums()
+        for block in self.blocks:
+            sums.push(block.number, of_block(block))
+        return sums.total(self.comm, (n_sums, self.n_slots * n_each))
+
+    def _sums(self, state: State, block: Block) -> Array:
+        """Return (2, n_slots) of a block: the weighted sums and the weights."""
+        obs = self._wide(block)
+        x, variance = self.expectation(obs, state.scales, state.model, state.weigh_by)
+        variance[self.rejected[block.rows]] = np.inf
+        sums = slot_sums(obs.slot, obs.intensity, x, variance, self.n_slots)
+        return np.stack([sums.weighted, sums.weight])
+
+    def _wide(self, block: Block) -> Observations:
+        """Return the observations of a block, those columns wide that index others."""
+        obs = self.mine.take(block.rows)
+        return replace(obs, slot=obs.slot.astype(np.intp), crystal=obs.crystal.astype(np.intp))
 
     def expectation(
         self, obs: Observations, scales: Scales, model: ErrorModel, mean: Array
@@ -170,8 +177,8 @@ class Averager:
         Each observation is held against what all others of its reflection say, or against
         `target`, the intensities of a reference and their prior.
         """
-        for block in self._by_crystal:
-            obs = self.mine.take(block.rows)
+        for block in self.blocks:
+            obs = self._wide(block)
             yield block, obs, self._residuals(obs, state, target)
 
     def _residuals(
@@ -237,29 +244,31 @@ class Averager:
 
     def _turn(self, step_mrad: Array) -> None:
         """Turn all crystals by `step_mrad` (n_crystals, 2), which changes recorded fractions."""
-        for view, cuts in ((self.mine, self._by_crystal), (self.owned, self._by_slot)):
-            for block in cuts:
-                obs = view.take(block.rows)
-                postrefine.turn(obs.partiality, obs.turn_x, obs.turn_y, step_mrad[obs.crystal])
+        for block in self.blocks:
+            obs = self.mine.take(block.rows)
+            postrefine.turn(obs.partiality, obs.turn_x, obs.turn_y, step_mrad[obs.crystal])
 
     def renewed(self, state: State) -> State:
-        """Return the state with means from its scales and error model."""
-        self.rejected = self._impossible(state)
-        weigh_by = state.prior.posterior(state.sums)[0]
-        sums = self.average(state.scales, state.model, weigh_by)
-        quiet = self.average(state.scales, ErrorModel(), np.zeros(self.n_slots)).weight
-        return replace(state, sums=sums, weigh_by=weigh_by, prior=self.prior_of(sums, quiet))
+        """Return the state with means from its scales and error model.
 
-    def _impossible(self, state: State) -> Mask:
-        """Return which observations are stronger than any reflection can be."""
-        result = np.zeros(len(self.owned), dtype=bool)
-        for block in self._by_slot:
-            obs = self.owned.take(block.rows)
-            x = obs.partiality * state.scales.factor(obs.crystal, self.s2[obs.slot])
-            spread = np.where(self.centric[obs.slot], 2.0, 1.0)
-            expected = state.prior.mean[obs.slot]
-            result[block.rows] = impossible(obs.intensity, x, obs.noise, expected, spread)
-        return result
+        Observations stronger than any reflection can be are left out.
+        """
+        state = replace(state, weigh_by=state.prior.posterior(state.sums)[0])
+        weighted, weight, quiet = self.total(partial(self._renewed, state), 3)
+        sums = Sums(weighted, weight)
+        return replace(state, sums=sums, prior=self.prior_of(sums, quiet))
+
+    def _renewed(self, state: State, block: Block) -> Array:
+        """Return (3, n_slots) of a block: weighted sums, weights, those from noise alone."""
+        obs = self._wide(block)
+        x, variance = self.expectation(obs, state.scales, state.model, state.weigh_by)
+        expected, spread = state.prior.mean[obs.slot], self.spread[obs.slot]
+        bad = impossible(obs.intensity, x, obs.noise, expected, spread)
+        self.rejected[block.rows] = bad
+        variance[bad] = np.inf
+        sums = slot_sums(obs.slot, obs.intensity, x, variance, self.n_slots)
+        quiet = total_by(obs.slot, ~bad * x * x / obs.noise, self.n_slots)
+        return np.stack([sums.weighted, sums.weight, quiet])
 
     def reject(self, state: State, judge: ErrorModel, limit: float) -> State:
         """Return the state without observations too far from the mean of their reflection.
@@ -269,49 +278,61 @@ class Averager:
         Both deviation and variance are taken at the mean with the observation in it: where errors
         grow with the intensity, a strong reflection that others recorded in small part is then
         not taken for an outlier, and what stands out of many still is. In each of some passes the
-        worst of each reflection goes.
+        worst of each reflection goes. A reflection where none went will lose none later.
         """
+        looked_at = np.ones(self.n_slots, dtype=bool)
         for _ in range(REJECTION_PASSES):
-            for block in self._by_slot:
-                self.rejected[block.rows] |= self._deviating(block.rows, state, judge, limit)
-            sums = self.average(state.scales, state.model, state.weigh_by)
+            looked_at = self._reject_worst(state, judge, limit, looked_at)
+            if not looked_at.any():
+                break
+            sums = Sums(*self.total(partial(self._sums, state), 2))
             state = replace(state, sums=sums)
         return state
 
-    def _deviating(self, rows: slice, state: State, judge: ErrorModel, limit: float) -> Mask:
-        """Return the worst of each slot, where it is worse than `limit` sigmas."""
-        obs, mean = self.owned.take(rows), state.sums.mean
+    def _reject_worst(self, state: State, judge: ErrorModel, limit: float, among: Mask) -> Mask:
+        """Reject the worst of each slot in `among`; return which slots (n_slots,) lost some."""
+        parts = [(np.zeros(0, dtype=np.int64), np.zeros(0))]
+        parts += [self._deviating(block, state, judge, limit, among) for block in self.blocks]
+        row, deviation = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        slot = self.mine.slot[row]
+        worst = np.zeros(self.n_slots)
+        np.maximum.at(worst, slot, deviation)
+        worst = mpi.largest(self.comm, worst)
+        self.rejected[row[deviation >= worst[slot]]] = True
+        return worst > 0
+
+    def _deviating(
+        self, block: Block, state: State, judge: ErrorModel, limit: float, among: Mask
+    ) -> tuple[NDArray[np.int64], Array]:
+        """Return the rows of a block that are off by more than `limit` sigmas, and by how many."""
+        obs, mean = self._wide(block), state.sums.mean
         x, variance = self.expectation(obs, state.scales, judge, mean)
-        deviation = np.abs(obs.intensity - x * mean[obs.slot]) / np.sqrt(variance)
-        deviation[self.rejected[rows]] = 0.0
-        return worst_of_slot(obs.slot, deviation, limit)
+        square = (obs.intensity - x * mean[obs.slot]) ** 2 / variance
+        far = np.flatnonzero((square > limit**2) & ~self.rejected[block.rows] & among[obs.slot])
+        return far + block.rows.start, np.sqrt(square[far])
 
-    def halves(self, state: State, half: NDArray[np.int8]) -> tuple[Sums, Sums]:
-        """Return the sums of both halves of the crystals."""
-        first, second = (
-            self.average(state.scales, state.model, state.weigh_by, half == which)
-            for which in (0, 1)
-        )
-        return first, second
+    def totals(self, state: State, half: NDArray[np.int8]) -> Totals:
+        """Return the sums that merged data are made of; `half` (n_crystals,) of each crystal."""
+        found = self.total(partial(self._totals, state, half), 4, 2)
+        weighted, weight, counts, informing = found.reshape(4, self.n_slots, 2)
+        first, second = (Sums(weighted[:, i].copy(), weight[:, i].copy()) for i in (0, 1))
+        return Totals((first, second), counts.sum(axis=1).astype(np.int64), informing.sum(axis=1))
 
-    def information(self, state: State) -> Array:
-        """Return the weights (n_slots,) if every reflection had the mean intensity expected.
-
-        They tell which reflections were recorded well enough, without looking at the intensity
-        that was found: to choose by that would bias what is chosen.
-        """
-        return self.average(state.scales, state.model, state.prior.mean).weight
-
-    def counts(self) -> NDArray[np.int64]:
-        """Return the number of observations in each slot."""
-        used = self._local[~self.rejected]
-        n_local = len(range(self.comm.rank, self.n_slots, self.comm.size))
-        return of_all_slots(self.comm, np.bincount(used, minlength=n_local))
+    def _totals(self, state: State, half: NDArray[np.int8], block: Block) -> Array:
+        """Return (4, 2 n_slots) of a block, halves apart: sums, weights, counts, information."""
+        obs = self._wide(block)
+        kept = (~self.rejected[block.rows]).astype(float)
+        x, variance = self.expectation(obs, state.scales, state.model, state.weigh_by)
+        _, expected = self.expectation(obs, state.scales, state.model, state.prior.mean)
+        place, n_places = 2 * obs.slot + half[obs.crystal], 2 * self.n_slots
+        sums = slot_sums(place, obs.intensity, x, np.where(kept > 0, variance, np.inf), n_places)
+        counts, informing = (total_by(place, c, n_places) for c in (kept, kept * x * x / expected))
+        return np.stack([sums.weighted, sums.weight, counts, informing])
 
     def drop(self, refused: NDArray[np.bool_]) -> None:
         """Forget the observations of refused crystals (n_crystals,)."""
-        self.mine = self.mine.take(~refused[self.mine.crystal])
-        keep = ~refused[self.owned.crystal]
-        self.owned = self.owned.take(keep)
-        self.rejected = self.rejected[keep]
+        if not refused.any():
+            return
+        keep = ~refused[self.mine.crystal]
+        self.mine, self.rejected = self.mine.only(keep), self.rejected[keep]
         self._cut()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.rows import Rows, column
 from xfel_apps.errors import ContainerError
 from xfel_apps.merge.asu import ABSENT, UniqueReflections
+from xfel_apps.merge.blocks import Leaves
 from xfel_apps.merge.crystals import Dataset, Verdict
 from xfel_apps.merge.postrefine import Turning
 from xfel_apps.merge.settings import MergeSettings
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 READ = [
     "lattice", "h", "k", "l", "intensity", "sigma", "partiality", "polarization", "flags"
 ]  # fmt: skip
-BLOCK_ROWS = 1_000_000
+BLOCK_ROWS = 200_000
 MIN_NOISE = 0.05
 """Share of an observation's variance that is noise at least, whatever its intensity."""
 
@@ -42,6 +42,24 @@ class Observations(Rows):
     partiality: F4 = column("f4", "", "recorded fraction")
     turn_x: I2 = column("i2", "1e-3/mrad", "see `postrefine.Turning`: of a turn about lab x")
     turn_y: I2 = column("i2", "1e-3/mrad", "the same about lab y")
+
+    @classmethod
+    def of_length(cls, n_rows: int) -> "Observations":
+        """Return rows to be filled; what is not filled takes no memory."""
+        return cls(**{name: np.empty(n_rows, meta["dtype"]) for name, meta in cls.schema().items()})
+
+    def put(self, start: int, rows: "Observations") -> None:
+        """Overwrite rows from `start` on."""
+        for name, values in self.columns().items():
+            values[start : start + len(rows)] = getattr(rows, name)
+
+    def only(self, keep: NDArray[np.bool_]) -> "Observations":
+        """Return the rows to keep (n,), moved together in place: these rows are then spoilt."""
+        n_rows = int(keep.sum())
+        if n_rows < len(self):
+            for values in self.columns().values():
+                values[:n_rows] = values[keep]
+        return self.take(slice(0, n_rows))
 
 
 @dataclass(frozen=True)
@@ -60,21 +78,12 @@ class Indexer:
     reference: Array | None = None
 
 
-def shares(dataset: Dataset, size: int) -> list[slice]:
-    """Return the crystals of each rank: contiguous, never parting a shot, about equal work.
-
-    With any number of ranks, rank order is crystal order.
-    """
+def leaves_of(dataset: Dataset) -> Leaves:
+    """Return how the crystals of a dataset are cut, to share them out and to add them up."""
     crystals = dataset.crystals
-    work = np.cumsum(crystals["n_reflections"].to_numpy(dtype=np.int64) + 1)
     shot = crystals["source"].to_numpy() * (crystals["event"].max() + 1) + crystals["event"]
-    first = np.flatnonzero(np.diff(shot.to_numpy(), prepend=-1))
-    edges = [0]
-    for rank in range(1, size):
-        wanted = np.searchsorted(work, work[-1] * rank // size)
-        edges.append(max(edges[-1], int(first[np.searchsorted(first, wanted, side="right") - 1])))
-    edges.append(len(crystals))
-    return [slice(start, stop) for start, stop in pairwise(edges)]
+    work = crystals["n_reflections"].to_numpy(dtype=np.int64) + 1
+    return Leaves.of(work, shot.to_numpy())
 
 
 def read_observations(
@@ -85,7 +94,9 @@ def read_observations(
     Rows are in order of crystal; a block of crystals is read at a time, so that the columns that
     are not kept never lie in memory whole.
     """
-    parts: list[Observations] = []
+    most = int(dataset.crystals["n_reflections"].iloc[share].sum())
+    whole = Observations.of_length(most)
+    n_rows = 0
     mode = np.zeros(share.stop - share.start, dtype=np.int8)
     turning = Turning.read(dataset)
     for crystal, columns in _blocks(dataset, share):
@@ -96,10 +107,11 @@ def read_observations(
         hkl = np.stack([columns["h"], columns["k"], columns["l"]], axis=1)
         slot, chosen = _index(hkl, crystal, columns, indexer)
         mode[np.unique(crystal) - share.start] = chosen
-        inside = slot != ABSENT
         turn = turning.of(crystal, hkl, columns["partiality"])
-        parts.append(_corrected(slot, crystal, columns, turn, settings).take(inside))
-    return Observations.concatenate(parts), mode
+        found = _corrected(slot, crystal, columns, turn, settings).take(slot != ABSENT)
+        whole.put(n_rows, found)
+        n_rows += len(found)
+    return whole.take(slice(0, n_rows)), mode
 
 
 def _blocks(dataset: Dataset, share: slice) -> Iterator[tuple[I4, dict[str, NDArray[Any]]]]:

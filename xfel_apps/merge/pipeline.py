@@ -18,8 +18,8 @@ from xfel_apps.merge.error_model import fit_error_model
 from xfel_apps.merge.observations import (
     Indexer,
     correlation_by_group,
+    leaves_of,
     read_observations,
-    shares,
 )
 from xfel_apps.merge.reference import read_reference
 from xfel_apps.merge.settings import MergeSettings
@@ -89,10 +89,11 @@ def merge(comm: mpi.Comm, paths: Sequence[Path], settings: MergeSettings) -> Res
         state = _scale(averager, verdict, reference, settings, check)
         state = _reject(averager, state, settings)
         check()
+        totals = averager.totals(state, dataset.half)
         merged = build(
             unique,
-            (state.sums, averager.counts(), averager.information(state)),
-            averager.halves(state, dataset.half),
+            (state.sums, totals.counts, totals.information),
+            totals.halves,
             state.prior,
             settings,
         )
@@ -129,14 +130,15 @@ def _read(
 
     Without a reference the ways are chosen by how the crystals agree, which is told too.
     """
-    share = shares(dataset, comm.size)[comm.rank]
+    leaves = leaves_of(dataset)
+    share = leaves.crystals(leaves.of_rank(comm.rank, comm.size))
     mine, own_mode = read_observations(dataset, share, indexer, settings)
     counts = np.bincount(mine.crystal, minlength=len(dataset))[share]
     verdict = dataset.verdict.copy()
     few = np.concatenate(mpi.gather_all(comm, counts)) < settings.min_reflections
     verdict[few & (verdict == Verdict.USED.code)] = Verdict.FEW.code
     mode = np.concatenate(mpi.gather_all(comm, own_mode))
-    mine = mine.take(verdict[mine.crystal] == Verdict.USED.code)
+    mine = mine.only(verdict[mine.crystal] == Verdict.USED.code)
     if not comm.allreduce(len(mine)):
         raise ContainerError(
             f"{dataset.paths[0]}: no usable observation in {len(dataset)} crystals; "
@@ -147,7 +149,7 @@ def _read(
         ways = resolve(comm, mine, indexer.unique, indexer.operators, share)
         mode = ways.mode
         mine = indexed(mine, mode, turned_reflections(indexer.unique, indexer.operators))
-    return Averager(comm, mine, indexer.unique, len(dataset), share), verdict, mode, ways
+    return Averager(comm, mine, indexer.unique, leaves), verdict, mode, ways
 
 
 def _scale(
@@ -221,7 +223,7 @@ def _refuse_uncorrelated(
 def unmerged_columns(result: Result) -> dict[str, NDArray[np.generic]]:
     """Return the scaled observations that were merged, of all ranks, in order of slot."""
     averager, state = result.averager, result.state
-    obs = averager.owned
+    obs = averager.mine
     x, variance = averager.expectation(obs, state.scales, state.model, state.weigh_by)
     kept = ~averager.rejected
     own = {
