@@ -84,7 +84,7 @@ def test_scale_steps_find_scale_and_b() -> None:
     mean = 1000 * rng.exponential(size=2 * n) + 50
     true = Scales(np.array([1.2, -0.7]), np.array([4.0, -6.0]), np.zeros((2, 2)))
     observed = mean * true.factor(crystal, s2) + rng.normal(0, 20, 2 * n)
-    scales, slopes = Scales.ones(2), np.stack([np.ones(2 * n), -2 * s2], axis=1)
+    scales, slopes = Scales.ones(2), np.stack([np.ones(2 * n), -2 * s2])
     for _ in range(12):
         x = scales.factor(crystal, s2)
         res = Residuals(
@@ -104,7 +104,7 @@ def test_a_crystal_without_observations_keeps_its_prior() -> None:
     nothing = np.empty(0)
     res = Residuals(nothing, nothing, nothing, nothing, nothing.astype(bool))
     prior = ScalePrior(0.3, 0.5, 5.0, 1.0)
-    scales, unsure = scale_step(Scales.ones(1), np.empty(0, int), np.empty((0, 2)), res, prior)
+    scales, unsure = scale_step(Scales.ones(1), np.empty(0, int), np.empty((2, 0)), res, prior)
     assert scales.log_scale[0] == pytest.approx(0.3)
     assert unsure[0, 0] == pytest.approx(0.25)
 

@@ -2,8 +2,7 @@
 
 The model of an observation I of reflection h by crystal c is ``I = x M_h + noise`` with
 ``x = p exp(log G_c - 2 B_c s^2)``: partiality p, scale G, fall-off B [Angstrom^2] and
-s^2 = 1/(4 d^2). Sums run through the observations in the order given, so that the same order gives
-the same result to the last bit.
+s^2 = 1/(4 d^2). The same observations in the same order give the same sums to the last bit.
 """
 
 from dataclasses import dataclass, replace
@@ -116,6 +115,26 @@ def total_by(group: Index, values: Real, n_groups: int) -> Array:
     array([2., 4., 0.])
     """
     return np.asarray(np.bincount(group, weights=values, minlength=n_groups), dtype=np.float64)
+
+
+class Runs:
+    """Rows in order of their groups, for sums in a fraction of the time that `total_by` takes.
+
+    >>> Runs(np.array([0, 0, 2]), 4).total(np.array([1.0, 2.0, 3.0]))
+    array([3., 0., 3., 0.])
+    """
+
+    def __init__(self, group: Index, n_groups: int) -> None:
+        self.n_groups = n_groups
+        self.starts = np.flatnonzero(np.diff(group, prepend=-1))
+        self.present = group[self.starts]
+
+    def total(self, values: Array) -> Array:
+        """Return the sum of `values` (n,) in each group (n_groups,)."""
+        result = np.zeros(self.n_groups)
+        if len(self.starts):
+            result[self.present] = np.add.reduceat(values, self.starts)
+        return result
 
 
 def slot_sums(slot: Index, intensity: Real, x: Array, variance: Array, n_slots: int) -> Sums:
@@ -264,13 +283,15 @@ def scale_step(
 
     Parameters
     ----------
-    slopes : (m, k) changes of the logarithm of each expected observation with log G, B and, where
+    crystal : (m,) of each observation, ascending
+    slopes : (k, m) changes of the logarithm of each expected observation with log G, B and, where
         k is 4, the tilts; what is not among them stays
     """
-    n, k = len(scales.log_scale), slopes.shape[1]
+    n, k = len(scales.log_scale), len(slopes)
+    runs = Runs(crystal, n)
     total = res.variance + res.ignorance
     weight = (STUDENT + 1.0) / (STUDENT + res.residual**2 / total) / total
-    by = [slopes[:, i] * res.expected for i in range(k)]
+    by = slopes * res.expected
     precision = np.array([prior.sd_log, prior.sd_b_ang2, *[prior.sd_tilt_mrad] * 2])[:k] ** -2.0
     table = scales.table()
     known = np.array([prior.mean_log, 0.0, 0.0, 0.0])
@@ -278,9 +299,9 @@ def scale_step(
     normal = np.broadcast_to(np.diag(precision), (n, k, k)).copy()
     for i in range(k):
         weighted = weight * by[i]
-        gradient[:, i] += total_by(crystal, weighted * res.residual, n)
+        gradient[:, i] += runs.total(weighted * res.residual)
         for j in range(i, k):
-            normal[:, i, j] += total_by(crystal, weighted * by[j], n)
+            normal[:, i, j] += runs.total(weighted * by[j])
             normal[:, j, i] = normal[:, i, j]
     covariance = np.linalg.inv(normal)
     step = (covariance @ gradient[:, :, None])[:, :, 0]

@@ -233,10 +233,10 @@ class Averager:
         whole = state.scales.table()
         for block, obs, res in self.each_residuals(state, self.target):
             crystal = obs.crystal - block.groups.start
-            slopes = np.stack([np.ones(len(obs)), -2.0 * self.s2[obs.slot]], axis=1)
+            slopes = np.stack([np.ones(len(obs)), -2.0 * self.s2[obs.slot]])
             if tilt:
                 turning = postrefine.slopes(obs.partiality, obs.turn_x, obs.turn_y)
-                slopes = np.concatenate([slopes, turning], axis=1)
+                slopes = np.concatenate([slopes, turning])
             own = Scales.of_table(whole[block.groups])
             new, unsure = scale_step(own, crystal, slopes, res, prior)
             parts.append(np.concatenate([new.table(), unsure], axis=1))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.compute.scaling import total_by
+from xfel_apps.compute.scaling import Runs
 from xfel_apps.containers.manifest import open_product
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.rows import Rows, column
@@ -197,8 +197,8 @@ def _index(
     A crystal is indexed in the way in which it correlates best with the reference; without a
     reference, as it comes.
     """
-    _, local = np.unique(crystal, return_inverse=True)
-    n_crystals = int(local.max()) + 1 if len(local) else 0
+    local = np.cumsum(np.diff(crystal, prepend=crystal[:1]) > 0)
+    n_crystals = int(local[-1]) + 1 if len(local) else 0
     slots = [indexer.unique.slots(hkl @ operator) for operator in _modes(indexer)]
     if len(slots) == 1:
         return slots[0], np.zeros(n_crystals, dtype=np.int8)
@@ -220,14 +220,11 @@ def _modes(indexer: Indexer) -> list[NDArray[np.int64]]:
 def correlation_by_group(x: Array, y: Array, group: NDArray[np.integer], n_groups: int) -> Array:
     """Return Pearson's correlation of x and y (n,) in each group (n_groups,); NaN where undefined.
 
-    Pairs with a NaN do not count.
+    Pairs with a NaN do not count; `group` ascends.
     """
     known = np.isfinite(x) & np.isfinite(y)
     x, y, group = x[known], y[known], group[known]
-
-    def total(values: Array) -> Array:
-        return total_by(group, values, n_groups)
-
+    total = Runs(group, n_groups).total
     count = np.maximum(np.bincount(group, minlength=n_groups), 1)
     dx, dy = x - (total(x) / count)[group], y - (total(y) / count)[group]
     with np.errstate(invalid="ignore", divide="ignore"):

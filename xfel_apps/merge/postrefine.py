@@ -110,13 +110,13 @@ def _rounded(values: Array) -> I2:
 
 
 def slopes(partiality: F4, turn_x: I2, turn_y: I2) -> Array:
-    """Return how the logarithm of the fraction changes with a turn about x and y (n, 2) [1/mrad].
+    """Return how the logarithm of the fraction changes with a turn about x and y (2, n) [1/mrad].
 
     >>> slopes(np.array([0.5]), np.array([1000]), np.array([0])).round(4).tolist()
-    [[-1.3863, -0.0]]
+    [[-1.3863], [-0.0]]
     """
     factor = -2.0 * np.log(2.0) * TURN_UNIT * distance_of(partiality)
-    return np.stack([factor * turn_x, factor * turn_y], axis=1)
+    return np.stack([factor * turn_x, factor * turn_y])
 
 
 def turn(partiality: F4, turn_x: I2, turn_y: I2, step_mrad: Array) -> None:
