@@ -40,7 +40,7 @@ void define(nb::module_& m) {
         "half_px"_a, "starts"_a, "neighbours"_a, "panels"_a, "photons_per_adu"_a, "bottom_adu"_a,
         "top_adu"_a, "variance"_a, "profile"_a, "guard"_a, "outlier_sigmas"_a, "sums"_a,
         nb::call_guard<nb::gil_scoped_release>(),
-        "Fill sums (n, 21) with what xfel_apps.compute.integration defines.");
+        "Fill sums (n, 21) with what xfel_apps.compute.integration_reference defines.");
 }
 
 }  // namespace

@@ -11,8 +11,8 @@ from xfel_apps.compute.integration import (
     Sums,
     Windows,
     integrate,
-    integrate_reference,
 )
+from xfel_apps.compute.integration_reference import integrate_reference
 
 TWO_PANELS = np.array([[0, 60, 0, 70], [60, 110, 10, 70]])
 

@@ -1,5 +1,5 @@
 // Background plane, sum and profile fit of every reflection of a shot;
-// xfel_apps/compute/integration.py is the definition.
+// xfel_apps/compute/integration_reference.py is the definition.
 #pragma once
 
 #include <Kokkos_Core.hpp>
@@ -180,6 +180,12 @@ KOKKOS_INLINE_FUNCTION Plane fit_plane(const Pixels& pixels, double variance, do
   return plane;
 }
 
+/// Variance of counting a spot that `photons` were found of.
+KOKKOS_INLINE_FUNCTION double counting_variance(double photons) {
+  const double found = photons > 0.0 ? photons : 0.0;
+  return found + 2.0 * (found + 0.3) / (found + 1.0);
+}
+
 /// Share of the spot at profile coordinates in the unit disc: bilinear in the table.
 KOKKOS_INLINE_FUNCTION double profile_at(const Array<const double**>& profile, double u, double v) {
   const int last = static_cast<int>(profile.extent(0)) - 1;
@@ -322,7 +328,7 @@ struct Integrate {
     }
     const double whole = fore.used_share > 0.0 ? fore.used_share : 1.0;
     out[0] = total / whole;
-    out[1] = ((total > 0.0 ? total : 0.0) + variance + plane.spread(fore.pixels.n, w1, w2)) / (whole * whole);
+    out[1] = (counting_variance(total) + variance + plane.spread(fore.pixels.n, w1, w2)) / (whole * whole);
     for (int k = 0; k < 5; ++k) out[16 + k] = total > 0.0 ? moments[k] / total : 0.0;
   }
 
@@ -330,10 +336,11 @@ struct Integrate {
   KOKKOS_INLINE_FUNCTION void fit_profile(const Foreground& fore, const Plane& plane, double* out) const {
     double fitted = out[0], variance = out[1];
     for (int refit = 0; refit < n_refits; ++refit) {
+      const double counted = counting_variance(fitted);
       double power = 0.0, sum = 0.0, w0 = 0.0, w1 = 0.0, w2 = 0.0;
       for (int i = 0; i < fore.pixels.n; ++i) {
         const double x = fore.pixels.x[i], y = fore.pixels.y[i], background = plane.at(x, y), p = fore.share[i];
-        const double weight = p / (plane.level(background) + p * (fitted > 0.0 ? fitted : 0.0));
+        const double weight = p / (plane.level(background) + p * counted);
         power += p * weight;
         sum += (fore.pixels.photons[i] - background) * weight;
         w0 += weight;
