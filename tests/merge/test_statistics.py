@@ -6,11 +6,9 @@ import gemmi
 import numpy as np
 import pytest
 
+from xfel_apps.merge.agreement import cc_star, correlation, r_split
 from xfel_apps.merge.asu import UniqueReflections, unique_reflections
 from xfel_apps.merge.statistics import (
-    cc_star,
-    correlation,
-    r_split,
     shell_edges_ang,
     shell_of,
     statistics,

@@ -17,9 +17,10 @@ def body(args: argparse.Namespace, comm: mpi.Comm) -> None:
     settings = MergeSettings.from_json(args.settings)
     mpi.agree(comm, lambda: [Manifest.read(path, REFLECTIONS) for path in args.reflections])
     result = merge(comm, args.reflections, settings)
-    write_all(comm, args.merged, result, args.reflections, settings, args.key)
+    stats = write_all(comm, args.merged, result, args.reflections, settings, args.key)
     if comm.rank == 0:
         print(summary(result.merged.is_measured.sum(), len(result.unique)))
+        print(f"merge: resolution: {stats.cutoff.sentence()}")
         if modes_chosen(result):
             print(f"merge: ways of indexing: {modes_chosen(result)}")
 

@@ -26,14 +26,17 @@ def write_all(
     inputs: Sequence[Path],
     settings: MergeSettings,
     key: str = "",
-) -> None:
-    """Write everything beside the manifest at `path`, and the manifest last; it keeps `key`."""
+) -> Statistics:
+    """Write everything beside the manifest at `path`, and the manifest last; it keeps `key`.
+
+    Returns the statistics, on every rank.
+    """
     files = {"mtz": f"{path.stem}.mtz", "plot": f"{path.stem}.svg"}
     unmerged = unmerged_columns(result) if settings.write_unmerged else None
     if unmerged is not None:
         files["unmerged"] = "unmerged.mtz"
 
-    def write() -> None:
+    def write() -> Statistics:
         # These load matplotlib, which only one rank needs.
         from xfel_apps.plots.merging import curves
         from xfel_apps.plots.style import save_svg
@@ -56,8 +59,10 @@ def write_all(
             write_mtz(path.with_name(files["unmerged"]), hkl, columns, header, lines)
         save_svg(curves(stats.as_dict()), path.with_name(files["plot"]))
         replace(manifest, key=key).write(path)
+        return stats
 
-    mpi.agree(comm, write)
+    found: Statistics = mpi.agree(comm, write)
+    return found
 
 
 def describe(

@@ -6,6 +6,8 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
+from xfel_apps.merge.agreement import cc_star, correlation, r_split
+from xfel_apps.merge.cutoff import Cutoff, cutoff
 from xfel_apps.merge.table import Merged
 
 Array = NDArray[np.float64]
@@ -61,6 +63,7 @@ class Statistics:
     overall, shells : shells in order from low to high resolution, of equal volume
     wilson_b_ang2 : B of the Wilson plot; None where it cannot be fitted
     wilson_s2_invang2, wilson_log_ratio : the plot: 1/(4 d^2), ln(<I> / sum f^2)
+    cutoff : where the data end; nothing is cut by it
     """
 
     overall: ShellStatistics
@@ -68,51 +71,11 @@ class Statistics:
     wilson_b_ang2: float | None
     wilson_s2_invang2: tuple[float, ...]
     wilson_log_ratio: tuple[float, ...]
+    cutoff: Cutoff
 
     def as_dict(self) -> dict[str, object]:
-        """Return plain numbers for JSON."""
-        return asdict(self)
-
-
-def correlation(x: Array, y: Array) -> float | None:
-    """Return Pearson's correlation over the pairs where both are known; None if undefined.
-
-    >>> correlation(np.array([1.0, 2.0, 3.0, np.nan]), np.array([2.0, 4.0, 6.0, 1.0]))
-    1.0
-    """
-    known = np.isfinite(x) & np.isfinite(y)
-    x, y = x[known], y[known]
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return None
-    return round(float(np.corrcoef(x, y)[0, 1]), 12)
-
-
-def cc_star(cc_half: float | None) -> float | None:
-    """Return CC*, the correlation of the merged data with the truth that CC1/2 lets expect.
-
-    Source: Karplus & Diederichs (2012), Science 336, 1030.
-
-    >>> cc_star(1.0), cc_star(0.0), cc_star(-0.2)
-    (1.0, 0.0, None)
-    """
-    if cc_half is None or cc_half < 0:
-        return None
-    return float(np.sqrt(2 * cc_half / (1 + cc_half)))
-
-
-def r_split(x: Array, y: Array) -> float | None:
-    """Return Rsplit = sum|x - y| / sum((x + y) / 2) / sqrt(2) of two half datasets.
-
-    Source: White et al. (2012), Acta Cryst. D68, 335.
-
-    >>> round(r_split(np.array([10.0, 20.0]), np.array([12.0, 18.0])), 6)
-    0.094281
-    """
-    known = np.isfinite(x) & np.isfinite(y)
-    scale = 0.5 * float(np.sum(x[known] + y[known]))
-    if scale <= 0:
-        return None
-    return float(np.sum(np.abs(x[known] - y[known])) / scale / np.sqrt(2))
+        """Return plain numbers for JSON, and `resolution_limit`, the cutoff in words."""
+        return {**asdict(self), "resolution_limit": self.cutoff.sentence()}
 
 
 def shell_edges_ang(d_ang: Array, n_shells: int) -> Array:
@@ -146,7 +109,8 @@ def statistics(merged: Merged, n_shells: int, reference: Array | None = None) ->
     )
     overall = _shell(merged, np.ones(len(d_ang), dtype=bool), (edges[0], edges[-1]), reference)
     b_ang2, s2, log_ratio = wilson_plot(merged)
-    return Statistics(overall, shells, b_ang2, tuple(s2.tolist()), tuple(log_ratio.tolist()))
+    points = tuple(s2.tolist()), tuple(log_ratio.tolist())
+    return Statistics(overall, shells, b_ang2, *points, cutoff(merged))
 
 
 def _shell(

@@ -36,6 +36,7 @@ def curves(statistics: Mapping[str, Any]) -> Figure:
         _curve(axes, statistics["shells"], lines)
         axes.set_title(title)
     panels[0].set_ylim(top=1.02)
+    _cutoff(panels[0], statistics.get("cutoff") or {})
     panels[1].set_ylim(0.0, 1.03)
     for axes in panels[2:5]:
         axes.set_ylim(bottom=0.0)
@@ -60,6 +61,12 @@ def _curve(
     if drawn > 1:
         axes.legend()
     grid(axes)
+
+
+def _cutoff(axes: Axes, cutoff: Mapping[str, Any]) -> None:
+    """Mark where the data are taken to end."""
+    if cutoff.get("d_min_ang"):
+        axes.axvline(cutoff["d_min_ang"] ** -2, color="0.6", linestyle=":")
 
 
 def _wilson(axes: Axes, statistics: Mapping[str, Any]) -> None:

@@ -34,6 +34,11 @@ def shell_table(statistics: Mapping[str, Any]) -> Table:
     )
 
 
+def resolution(statistics: Mapping[str, Any]) -> str:
+    """Return in words where the data end; empty for data merged before this was told."""
+    return f"Resolution: {found}." if (found := statistics.get("resolution_limit", "")) else ""
+
+
 def _row(shell: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]) -> list[str]:
     limits = f"{shell['d_max_ang']:.2f} – {shell['d_min_ang']:.2f}"
     return [limits, *(_cell(shell.get(key), form) for _, key, form in columns)]

@@ -193,6 +193,7 @@ def merged_section(item: MergedData) -> dict[str, Any]:
         "name": item.name,
         "manifest": item.manifest,
         "table": merging.shell_table(statistics),
+        "resolution": merging.resolution(statistics),
         "curves": Drawing(svg_uri(curves(statistics)), "Statistics by resolution.", True),
     }
 
