@@ -197,7 +197,7 @@ def _index(
     A crystal is indexed in the way in which it correlates best with the reference; without a
     reference, as it comes.
     """
-    local = np.cumsum(np.diff(crystal, prepend=crystal[:1]) > 0)
+    local: NDArray[np.int64] = np.cumsum(np.diff(crystal, prepend=crystal[:1]) > 0)
     n_crystals = int(local[-1]) + 1 if len(local) else 0
     slots = [indexer.unique.slots(hkl @ operator) for operator in _modes(indexer)]
     if len(slots) == 1:
