@@ -60,6 +60,13 @@ class TableName(StrEnum):
     REFLECTIONS = "reflections"
 
 
+class Target(StrEnum):
+    """Programs that results can be written for."""
+
+    DIALS = "dials"
+    CRYSTFEL = "crystfel"
+
+
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -430,6 +437,53 @@ def table(
 
     write = to_csv if as_csv else to_json if as_json else to_text
     print(write(read_table(folder, product.value)).rstrip("\n"))
+
+
+@app.command("export")
+@expected_errors
+def export_runs(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="runs, trials or --out folders")
+    ],
+    to: Annotated[Target, typer.Option(help="the program that is to go on")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="dials: a folder; crystfel: X.stream")],
+) -> None:
+    """Write results as DIALS (.expt, .refl) or CrystFEL (.stream, .geom) would, to go on there.
+
+    Example: xfelflow export results/000/r0014 --to dials --out r0014-dials
+
+    Example: xfelflow export results/000 --to crystfel --out all.stream
+    """
+    from xfel_apps.interchange import export
+
+    for path in export(folders, to.value, out):
+        print(path)
+
+
+@app.command("import")
+@expected_errors
+def import_files(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="a .stream, or .expt files with their .refl"),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="folder of the run to write")],
+    space_group: Annotated[
+        str | None, typer.Option(help="of a stream's crystals, such as P43212")
+    ] = None,
+) -> None:
+    """Make a run from files of DIALS or CrystFEL, from which the next stage goes on.
+
+    Example: xfelflow import integrated.expt integrated.refl --out theirs
+    then xfelflow merge theirs --out theirs/merged --d-min 2.3
+
+    Example: xfelflow import peaks.stream --out peaks
+    then xfelflow index peaks --cell "79.2 79.2 38 90 90 90" --space-group P43212
+    """
+    from xfel_apps.interchange import load
+
+    for manifest in load(files, out, space_group):
+        print(manifest.summary())
 
 
 @app.command()

@@ -42,10 +42,10 @@ class Progress:
             self._bar.start()
         return self
 
-    def report(self, name: str) -> None:
-        """Count one more item, which ended as `name`."""
-        self._done += 1
-        self._counts[name] += 1
+    def report(self, name: str, n: int = 1) -> None:
+        """Count `n` more items, which ended as `name`."""
+        self._done += n
+        self._counts[name] += n
         if self._bar is not None:
             self._bar.update(
                 self._task, completed=self._done, rate=f"{self._rate():.1f}/s", counts=self._text()
