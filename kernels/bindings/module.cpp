@@ -11,6 +11,7 @@ void register_local_noise(nb::module_& m);
 void register_powder(nb::module_& m);
 void register_radial(nb::module_& m);
 void register_runtime(nb::module_& m);
+void register_shoebox(nb::module_& m);
 void register_threshold(nb::module_& m);
 
 NB_MODULE(_kernels, m) {
@@ -23,5 +24,6 @@ NB_MODULE(_kernels, m) {
   register_powder(m);
   register_radial(m);
   register_runtime(m);
+  register_shoebox(m);
   register_threshold(m);
 }

@@ -1,0 +1,61 @@
+"""The compiled pixels of shoeboxes are their NumPy twin, whose derivatives are differences."""
+
+import numpy as np
+import pytest
+
+from tests.shoeboxes import random_beam, random_boxes, random_spots
+from xfel_apps.compute.shoebox import (
+    shoebox_derivatives,
+    shoebox_derivatives_reference,
+    shoebox_likelihood,
+    shoebox_likelihood_reference,
+    shoebox_photons,
+)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_derivatives_are_the_twin(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    beam, boxes = random_beam(rng), random_boxes(rng, 20)
+    spots = random_spots(rng, boxes, beam)
+    expected, columns = shoebox_derivatives_reference(boxes, spots, beam)
+    photons, found = shoebox_derivatives(boxes, spots, beam)
+    np.testing.assert_allclose(photons, expected, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(shoebox_photons(boxes, spots, beam), expected, rtol=1e-10)
+    scale = np.abs(columns).max(axis=1, keepdims=True)
+    assert scale.min() > 0.0
+    np.testing.assert_allclose(found / scale, columns / scale, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_likelihood_is_the_twin(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    beam, boxes = random_beam(rng), random_boxes(rng, 20)
+    spots = random_spots(rng, boxes, beam)
+    observed = rng.poisson(shoebox_photons(boxes, spots, beam)).astype(np.float32)
+    observed[rng.random(len(observed)) < 0.1] = np.nan
+    found = shoebox_likelihood(boxes, spots, beam, observed, 0.3)
+    expected = shoebox_likelihood_reference(boxes, spots, beam, observed, 0.3)
+    np.testing.assert_allclose(found.misfit, expected.misfit, rtol=1e-9)
+    for name in ("gradient", "curvature"):
+        values, twin = getattr(found, name), getattr(expected, name)
+        scale = np.abs(twin).max(axis=0, keepdims=True)
+        np.testing.assert_allclose(values / scale, twin / scale, rtol=1e-7, atol=1e-9)
+
+
+def test_no_boxes_no_photons() -> None:
+    rng = np.random.default_rng(1)
+    beam, none = random_beam(rng), random_boxes(rng, 0)
+    spots = random_spots(rng, none, beam)
+    assert shoebox_photons(none, spots, beam).shape == (0,)
+    empty = shoebox_likelihood(none, spots, beam, np.empty(0, np.float32), 0.0)
+    assert empty.curvature.shape == (0, 17, 17)
+
+
+def test_pixels_must_fit() -> None:
+    rng = np.random.default_rng(1)
+    beam, boxes = random_beam(rng), random_boxes(rng, 2)
+    with pytest.raises(ValueError, match="3 pixels given"):
+        shoebox_likelihood(
+            boxes, random_spots(rng, boxes, beam), beam, np.zeros(3, np.float32), 0.0
+        )

@@ -1,0 +1,1 @@
+"""From merged intensities and pixels to the lattices that explain every pixel."""
