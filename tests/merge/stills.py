@@ -25,7 +25,7 @@ class Stills:
     ----------
     n_crystals, d_min_ang : how many, and to which resolution
     sd_tilt_mrad : error of the orientation about each of lab x and y, as integrated
-    mosaic : of all crystals
+    mosaic, assumed : of all crystals, and what they were integrated with (None: the same)
     level, noise : mean intensity at low resolution [photon], variance of the background [photon^2]
     anomalous : spread of the relative differences of Friedel mates
     """
@@ -34,6 +34,7 @@ class Stills:
     d_min_ang: float = 4.0
     sd_tilt_mrad: float = 0.7
     mosaic: Mosaic = Mosaic(0.05, 1500.0)  # noqa: RUF009 - frozen
+    assumed: Mosaic | None = None
     level: float = 2000.0
     noise: float = 100.0
     anomalous: float = 0.0
@@ -63,6 +64,7 @@ class Stills:
         everywhere, intensity = self._sphere()
         orth = np.linalg.inv(np.array(CELL.orth.mat.tolist())).T
         s0 = np.array([0, 0, -1 / WAVELENGTH_ANG])
+        assumed = self.assumed or self.mosaic
         for event in range(self.n_crystals):
             true = Rotation.random(random_state=rng.integers(1 << 30)).as_matrix() @ orth
             turn = Rotation.from_rotvec([*(1e-3 * self.tilts_mrad[event]), 0.0]).as_matrix()
@@ -70,18 +72,19 @@ class Stills:
             q = everywhere @ a_matrix.T
             size = np.linalg.norm(q, axis=1)
             away = excitation_error_invang(q, s0)
-            near = np.abs(away) < 1.4 * self.mosaic.half_width_invang(size)
+            near = np.abs(away) < 1.4 * assumed.half_width_invang(size)
             exact = excitation_error_invang(everywhere[near] @ true.T, s0)
             recorded = self.mosaic.partiality(exact, size[near])
             scale = np.exp(rng.normal(0, 0.5))
-            counted = rng.poisson(scale * recorded * intensity[near])
+            wide = self.mosaic.half_width_invang(size[near]) * self.mosaic.block_size_ang
+            counted = rng.poisson(scale * recorded * intensity[near] / (2.0 * wide))
             columns = {
                 **dict(zip("hkl", everywhere[near].T, strict=True)),
                 "d_ang": 1 / size[near],
                 "intensity": counted + rng.normal(0, np.sqrt(self.noise), near.sum()),
                 "sigma": np.sqrt(counted + self.noise),
                 "excitation_invang": away[near],
-                "partiality": self.mosaic.partiality(away[near], size[near]),
+                "partiality": assumed.partiality(away[near], size[near]),
             }
             yield (
                 event,
@@ -91,8 +94,8 @@ class Stills:
                     GROUP.hm,
                     columns,
                     f"still:{event}",
-                    self.mosaic.mosaicity_deg,
-                    self.mosaic.block_size_ang,
+                    assumed.mosaicity_deg,
+                    assumed.block_size_ang,
                 ),
             )
 

@@ -20,6 +20,7 @@ from xfel_apps.merge.__main__ import main
 from xfel_apps.merge.asu import ambiguity_operators
 from xfel_apps.merge.pipeline import Result, merge
 from xfel_apps.merge.settings import MergeSettings
+from xfel_apps.merge.statistics import statistics
 from xfel_apps.mpi import serial
 
 SMALL = Simulation(d_min_ang=4.0, n_crystals=80, n_each=150)
@@ -76,6 +77,18 @@ def test_scatter_beyond_counting_widens_sigmas(tmp_path: Path) -> None:
     level = np.nansum(mean.intensity * truth) / np.nansum(truth**2)
     deviation = ((mean.intensity - level * truth) / mean.sigma)[result.merged.is_measured]
     assert 0.7 < np.median(np.abs(deviation)) * 1.4826 < 1.4
+
+
+@pytest.mark.parametrize("relative_error", [0.0, 0.3])
+def test_repeats_scatter_as_sigmas_say_weak_or_strong(
+    tmp_path: Path, relative_error: float
+) -> None:
+    simulation = replace(SMALL, n_crystals=200, relative_error=relative_error)
+    result, _ = merged(tmp_path, simulation)
+    stats = statistics(result.merged, result.scatter, 5)
+    assert stats.overall.chi_square == pytest.approx(1.0, abs=0.1)
+    assert len(stats.intensities) == 10
+    assert {0.7 < found.chi_square < 1.35 for found in stats.intensities} == {True}
 
 
 def test_scaling_and_partiality_each_help(tmp_path: Path) -> None:

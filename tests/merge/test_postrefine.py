@@ -9,10 +9,11 @@ from scipy.spatial.transform import Rotation
 
 from benchmarks.merge_data import write_run
 from tests.merge.stills import CELL, WAVELENGTH_ANG, Stills
+from xfel_apps.compute.scaling import Scales
 from xfel_apps.geometry.mosaic import Mosaic
 from xfel_apps.geometry.stills import excitation_error_invang
 from xfel_apps.merge.pipeline import Result, merge
-from xfel_apps.merge.postrefine import Turning, slopes, turn
+from xfel_apps.merge.postrefine import Turning, move, slopes
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.mpi import serial
 
@@ -20,7 +21,7 @@ STILLS = Stills(n_crystals=120)
 
 
 def turned(seed: int, step_mrad: tuple[float, float]) -> tuple[np.ndarray, ...]:
-    """Return fractions before, after `turn`, after by geometry, and slopes of the logarithm."""
+    """Return fractions before, after `move`, after by geometry, and slopes of the logarithm."""
     rng = np.random.default_rng(seed)
     a_matrix = Rotation.random(random_state=seed).as_matrix() @ np.diag(
         1 / np.array(CELL.parameters[:3])
@@ -41,8 +42,9 @@ def turned(seed: int, step_mrad: tuple[float, float]) -> tuple[np.ndarray, ...]:
     )
     own = before.astype(np.float32)
     x, y = turning.of(one, hkl, own)
-    along = slopes(own, x, y)
-    turn(own, x, y, np.tile(step_mrad, (len(hkl), 1)))
+    s2 = 0.25 * np.sum((hkl @ a_matrix.T) ** 2, axis=1)
+    along = slopes(own, x, y, s2)
+    move(own, x, y, s2, (np.tile(step_mrad, (len(hkl), 1)), np.zeros((len(hkl), 2))))
     rotation = Rotation.from_rotvec([1e-3 * step_mrad[0], 1e-3 * step_mrad[1], 0]).as_matrix()
     return before, own, fractions(rotation @ a_matrix, hkl), along
 
@@ -58,11 +60,37 @@ def test_slopes_are_those_of_small_turns() -> None:
     np.testing.assert_allclose(np.log(after / before), 1e-3 * along[0], atol=2e-5)
 
 
+def test_wider_reflections_have_the_fractions_of_a_wider_model() -> None:
+    """At 4 Angstrom the width changes by the mean of the logarithms at 2 and at infinity."""
+    rng = np.random.default_rng(3)
+    away, s2 = rng.uniform(0, 1.5e-3, 1000), np.full(1000, 0.25 / 4.0**2)
+    q = np.full(1000, 0.25)
+    before, after = (Mosaic(0.0, size).partiality(away, q) for size in (1500.0, 1000.0))
+    own, x, y = before.astype(np.float32), np.zeros(1000, np.int16), np.zeros(1000, np.int16)
+    log_width = np.tile(np.log([1.5 / 1.1, 1.5 * 1.1]), (1000, 1))
+    move(own, x, y, s2, (np.zeros((1000, 2)), log_width))
+    np.testing.assert_allclose(own, after, atol=1e-5)
+
+
+def test_slopes_of_widths_are_those_of_small_changes() -> None:
+    rng = np.random.default_rng(4)
+    own, s2 = rng.uniform(0.2, 1.0, 500), rng.uniform(0.0, 0.06, 500)
+    x, y, none = np.zeros(500, np.int16), np.zeros(500, np.int16), np.zeros((500, 2))
+    along = slopes(own, x, y, s2)
+    crystal, step = np.zeros(500, int), 1e-5
+    for number, column in ((2, 4), (3, 5)):
+        scales, moved = Scales.ones(1), own.copy()
+        scales.table[0, column] = step
+        move(moved, x, y, s2, (none, np.tile(scales.log_width, (500, 1))))
+        change = np.log(moved / own) + np.log(scales.factor(crystal, s2))
+        np.testing.assert_allclose(change / step, along[number], atol=1e-4)
+
+
 def test_fractions_of_another_model_stay() -> None:
     turning = Turning(np.eye(3)[None] / 79, np.ones(1), np.zeros(1), np.zeros(1))
     own = np.array([0.3, 1.0], np.float32)
     x, y = turning.of(np.zeros(2, int), np.array([[1, 2, 3], [3, 1, 0]]), own)
-    turn(own, x, y, np.ones((2, 2)))
+    move(own, x, y, np.zeros(2), (np.ones((2, 2)), np.zeros((2, 2))))
     assert own.tolist() == pytest.approx([0.3, 1.0])
 
 
@@ -92,6 +120,19 @@ def test_orientations_are_found(results: dict[bool, Result]) -> None:
 
 def test_intensities_are_nearer_to_the_truth(results: dict[bool, Result]) -> None:
     assert 1 - cc(results[True]) < 0.5 * (1 - cc(results[False]))
+
+
+def test_widths_are_found(tmp_path: Path) -> None:
+    """Integrated with widths that are all too large by a fifth, and do not grow."""
+    assumed = Mosaic(0.0, 900.0)
+    true = Stills(n_crystals=120, sd_tilt_mrad=0.0, d_min_ang=3.0, mosaic=Mosaic(0.08, 1400.0))
+    path = write_run(tmp_path / "reflections.json", replace(true, assumed=assumed).lattices())
+    scales = merge(serial(), [path], MergeSettings(d_min_ang=3.0)).state.scales
+    for outer, q_invang in ((0.2, 0.1), (0.6, 0.3)):
+        found = scales.log_width @ [1 - outer, outer]
+        q = np.array([q_invang])
+        expected = np.log(true.mosaic.half_width_invang(q) / assumed.half_width_invang(q))
+        assert np.median(found) == pytest.approx(expected[0], abs=0.06)
 
 
 def test_crystals_that_are_right_stay(tmp_path: Path) -> None:

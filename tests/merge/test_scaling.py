@@ -19,7 +19,7 @@ from xfel_apps.compute.scaling import (
     wilson_prior,
 )
 
-FREE = ScalePrior(mean_log=0.0, sd_log=1e6, sd_b_ang2=1e6, sd_tilt_mrad=1e6)
+FREE = ScalePrior(mean_log=0.0, sd_log=1e6, sd_b_ang2=1e6, sd_tilt_mrad=1e6, sd_width=1.0)
 
 
 def test_mean_is_the_weighted_mean_of_scaled_intensities() -> None:
@@ -82,7 +82,8 @@ def test_scale_steps_find_scale_and_b() -> None:
     crystal = np.repeat([0, 1], n)
     s2 = rng.uniform(0.002, 0.05, 2 * n)
     mean = 1000 * rng.exponential(size=2 * n) + 50
-    true = Scales(np.array([1.2, -0.7]), np.array([4.0, -6.0]), np.zeros((2, 2)))
+    true = Scales.ones(2)
+    true.table[:, :2] = [[1.2, 4.0], [-0.7, -6.0]]
     observed = mean * true.factor(crystal, s2) + rng.normal(0, 20, 2 * n)
     scales, slopes = Scales.ones(2), np.stack([np.ones(2 * n), -2 * s2])
     for _ in range(12):
@@ -103,7 +104,7 @@ def test_scale_steps_find_scale_and_b() -> None:
 def test_a_crystal_without_observations_keeps_its_prior() -> None:
     nothing = np.empty(0)
     res = Residuals(nothing, nothing, nothing, nothing, nothing.astype(bool))
-    prior = ScalePrior(0.3, 0.5, 5.0, 1.0)
+    prior = ScalePrior(0.3, 0.5, 5.0, 1.0, 1.0)
     scales, unsure = scale_step(Scales.ones(1), np.empty(0, int), np.empty((2, 0)), res, prior)
     assert scales.log_scale[0] == pytest.approx(0.3)
     assert unsure[0, 0] == pytest.approx(0.25)

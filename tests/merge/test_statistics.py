@@ -8,6 +8,7 @@ import pytest
 
 from xfel_apps.merge.agreement import cc_star, correlation, r_split
 from xfel_apps.merge.asu import UniqueReflections, unique_reflections
+from xfel_apps.merge.scatter import Scatter
 from xfel_apps.merge.statistics import (
     shell_edges_ang,
     shell_of,
@@ -42,6 +43,23 @@ def made_up(b_ang2: float = 20.0, noise: float = 0.0) -> Merged:
     first, second = measured(), measured()
     mean = replace(first, intensity=0.5 * (first.intensity + second.intensity))
     return Merged(unique, mean, (first, second), None, None, level, np.sqrt(truth), ones)
+
+
+def as_expected(merged: Merged) -> Scatter:
+    """Return four observations of each reflection that scatter as their sigmas say."""
+    return Scatter(np.full(len(merged.unique), 4.0), np.full(len(merged.unique), 4.0))
+
+
+def test_scatter_is_told_by_shell_and_by_intensity() -> None:
+    """Observations of the stronger half of the reflections scatter by twice their sigmas."""
+    merged = made_up()
+    strong = merged.mean.intensity > np.median(merged.mean.intensity)
+    scattered = replace(as_expected(merged), square=np.where(strong, 16.0, 4.0))
+    stats = statistics(merged, scattered, 4)
+    assert stats.overall.chi_square == pytest.approx(2.5, abs=0.01)
+    assert [found.chi_square for found in stats.intensities] == pytest.approx([1] * 5 + [4] * 5)
+    means = [found.mean_intensity for found in stats.intensities]
+    assert means == sorted(means)
 
 
 def test_correlation_by_hand() -> None:
@@ -80,7 +98,7 @@ def test_shells_have_equal_volume_and_hold_all() -> None:
 
 def test_perfect_data() -> None:
     merged = made_up()
-    stats = statistics(merged, 10, merged.mean.intensity)
+    stats = statistics(merged, as_expected(merged), 10, merged.mean.intensity)
     for shell in (stats.overall, *stats.shells):
         assert shell.cc_half == pytest.approx(1.0)
         assert shell.cc_star == pytest.approx(1.0)
@@ -101,14 +119,16 @@ def test_cc_half_is_that_of_gemmi() -> None:
     data.type = gemmi.DataType.Unmerged
     data.sort()
     expected = data.calculate_merging_stats(None, use_weights="U")[0].cc_half()
-    assert statistics(merged, 5).overall.cc_half == pytest.approx(expected, abs=0.02)
+    assert statistics(merged, as_expected(merged), 5).overall.cc_half == pytest.approx(
+        expected, abs=0.02
+    )
 
 
 def test_shells_add_up_and_unmeasured_do_not_count() -> None:
     merged = made_up()
     measured = np.arange(len(merged.unique)) % 3 != 0
     merged = replace(merged, mean=merged.mean.where(measured))
-    stats = statistics(merged, 7)
+    stats = statistics(merged, as_expected(merged), 7)
     assert sum(shell.n_possible for shell in stats.shells) == len(merged.unique)
     assert sum(shell.n_unique for shell in stats.shells) == measured.sum()
     assert stats.overall.n_observations == 4 * measured.sum()
@@ -118,7 +138,7 @@ def test_shells_add_up_and_unmeasured_do_not_count() -> None:
 def test_nothing_measured_gives_no_numbers(tmp_path) -> None:
     merged = made_up()
     merged = replace(merged, mean=merged.mean.where(np.zeros(len(merged.unique), bool)))
-    stats = statistics(merged, 3)
+    stats = statistics(merged, as_expected(merged), 3)
     assert stats.overall.n_unique == 0
     assert stats.overall.cc_half is None
     assert stats.wilson_b_ang2 is None

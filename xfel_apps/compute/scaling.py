@@ -17,8 +17,8 @@ STUDENT = 4.0
 """Degrees of freedom of Student's t, the distribution that residuals are taken to have."""
 ABSURD_MEAN, IMPOSSIBLE_MEAN = 30.0, 100.0
 """Intensities above so many times the mean do not count for it; observations are refused."""
-MAX_STEP = np.array([1.0, 10.0, 0.5, 0.5])
-"""Largest change in one step of log G, of B [Angstrom^2] and of the tilts [mrad]."""
+MAX_STEP = np.array([1.0, 10.0, 0.5, 0.5, 0.2, 0.2])
+"""Largest change in one step of what is in `Scales.table`."""
 
 
 @dataclass(frozen=True)
@@ -27,41 +27,69 @@ class Scales:
 
     Attributes
     ----------
-    log_scale, b_ang2 : (n,) log G, and B [Angstrom^2]
-    tilt_mrad : (n, 2) how it is turned about lab x and y from where it was integrated
+    table : (n, 6): log G; B [Angstrom^2]; two angles by which the crystal is turned about lab x and
+        y from where it was integrated [mrad]; and how the logarithm of the width of its reflections
+        differs from what it was integrated with, at low resolution and at 2 Angstrom
+    growth : (n,) log of how much wider reflections are at 2 Angstrom than at low resolution, as
+        integrated
     """
 
-    log_scale: Array
-    b_ang2: Array
-    tilt_mrad: Array
+    table: Array
+    growth: Array
 
     @classmethod
     def ones(cls, n_crystals: int) -> "Scales":
         """Return scales that change nothing."""
-        return cls.of_table(np.zeros((n_crystals, 4)))
+        return cls(np.zeros((n_crystals, 6)), np.zeros(n_crystals))
 
-    @classmethod
-    def of_table(cls, table: Array) -> "Scales":
-        """Return the columns log G, B, tilts of a table (n, 4)."""
-        return cls(table[:, 0].copy(), table[:, 1].copy(), table[:, 2:4].copy())
+    @property
+    def log_scale(self) -> Array:
+        """Log G (n,)."""
+        return self.table[:, 0]
 
-    def table(self) -> Array:
-        """Return log G, B and tilts as a table (n, 4)."""
-        return np.column_stack([self.log_scale, self.b_ang2, self.tilt_mrad])
+    @property
+    def b_ang2(self) -> Array:
+        """B (n,) [Angstrom^2]."""
+        return self.table[:, 1]
+
+    @property
+    def tilt_mrad(self) -> Array:
+        """Turns about lab x and y (n, 2) [mrad]."""
+        return self.table[:, 2:4]
+
+    @property
+    def log_width(self) -> Array:
+        """Changes of the logarithm of the width (n, 2), at low resolution and at 2 Angstrom."""
+        return self.table[:, 4:6]
 
     def centred(self, used: NDArray[np.bool_]) -> "Scales":
         """Return scales with the means of log G and B of the crystals in `used` (n,) at zero."""
         if not used.any():
             return self
-        return replace(
-            self,
-            log_scale=self.log_scale - self.log_scale[used].mean(),
-            b_ang2=self.b_ang2 - self.b_ang2[used].mean(),
-        )
+        table = self.table.copy()
+        table[:, :2] -= table[used, :2].mean(axis=0)
+        return replace(self, table=table)
 
     def factor(self, crystal: Index, s2: Array) -> Array:
-        """Return exp(log G - 2 B s^2) (n,) of observations."""
-        return np.asarray(np.exp(self.log_scale[crystal] - 2.0 * self.b_ang2[crystal] * s2))
+        """Return exp(log G - 2 B s^2) (n,) of observations, less where reflections are wider.
+
+        A still records of a reflection what the Ewald sphere cuts of it: the wider it is across the
+        sphere the less, Lorentz's factor of stills.
+        """
+        growth = self.growth + self.table[:, 5] - self.table[:, 4]
+        exponent = self.log_scale[crystal] - 2.0 * self.b_ang2[crystal] * s2
+        if growth.any():
+            exponent -= growth[crystal] * at_2_ang(s2)
+        return np.asarray(np.exp(exponent))
+
+
+def at_2_ang(s2: Array) -> Array:
+    """Return |q| in units of that at 2 Angstrom resolution, from s^2 = 1 / (4 d^2) (n,).
+
+    >>> at_2_ang(np.array([0.0, 1 / 16])).tolist()
+    [0.0, 1.0]
+    """
+    return np.asarray(4.0 * np.sqrt(s2))
 
 
 @dataclass(frozen=True)
@@ -264,18 +292,30 @@ def leave_one_out(
 
 @dataclass(frozen=True)
 class ScalePrior:
-    """What is known of scales beforehand: mean and spread of log G, spread of B and of tilts."""
+    """What is known of scales beforehand: mean and spread of log G, spread of B, tilts, widths."""
 
     mean_log: float
     sd_log: float
     sd_b_ang2: float
     sd_tilt_mrad: float
+    sd_width: float
+
+    @property
+    def mean(self) -> Array:
+        """Means (6,) of the columns of `Scales.table`."""
+        return np.array([self.mean_log, 0.0, 0.0, 0.0, 0.0, 0.0])
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviations (6,)."""
+        tilt, width = self.sd_tilt_mrad, self.sd_width
+        return np.array([self.sd_log, self.sd_b_ang2, tilt, tilt, width, width])
 
 
 def scale_step(
     scales: Scales, crystal: Index, slopes: Array, res: Residuals, prior: ScalePrior
 ) -> tuple[Scales, Array]:
-    """Return scales one step nearer to the most probable, and their variances (n, 4).
+    """Return scales one step nearer to the most probable, and their variances (n, 6).
 
     A Gauss-Newton step of a robust fit for each crystal, with Student's t for the residuals
     (iteratively reweighted) and normal priors, which decide where a crystal shares few reflections
@@ -284,18 +324,17 @@ def scale_step(
     Parameters
     ----------
     crystal : (m,) of each observation, ascending
-    slopes : (k, m) changes of the logarithm of each expected observation with log G, B and, where
-        k is 4, the tilts; what is not among them stays
+    slopes : (k, m) changes of the logarithm of each expected observation with the first k columns
+        of `Scales.table`, 2 or 6; the others stay
     """
-    n, k = len(scales.log_scale), len(slopes)
+    n, k = len(scales.table), len(slopes)
     runs = Runs(crystal, n)
     total = res.variance + res.ignorance
     weight = (STUDENT + 1.0) / (STUDENT + res.residual**2 / total) / total
     by = slopes * res.expected
-    precision = np.array([prior.sd_log, prior.sd_b_ang2, *[prior.sd_tilt_mrad] * 2])[:k] ** -2.0
-    table = scales.table()
-    known = np.array([prior.mean_log, 0.0, 0.0, 0.0])
-    gradient = -(table - known)[:, :k] * precision
+    precision = prior.sd[:k] ** -2.0
+    table = scales.table.copy()
+    gradient = -(table - prior.mean)[:, :k] * precision
     normal = np.broadcast_to(np.diag(precision), (n, k, k)).copy()
     for i in range(k):
         weighted = weight * by[i]
@@ -306,6 +345,6 @@ def scale_step(
     covariance = np.linalg.inv(normal)
     step = (covariance @ gradient[:, :, None])[:, :, 0]
     table[:, :k] += np.clip(step, -MAX_STEP[:k], MAX_STEP[:k])
-    variance = np.zeros((n, 4))
+    variance = np.zeros_like(table)
     variance[:, :k] = np.diagonal(covariance, axis1=1, axis2=2)
-    return Scales.of_table(table), variance
+    return replace(scales, table=table), variance

@@ -39,6 +39,8 @@ SD_B_ANG2 = 5.0
 MIN_SD_LOG, MAX_SD_LOG = 0.1, 2.0
 SD_TILT_MRAD, MIN_SD_TILT_MRAD, MAX_SD_TILT_MRAD = 0.5, 0.05, 2.0
 """Spread of the crystals' tilts: expected at first, and the limits of what it is found to be."""
+SD_WIDTH, MIN_SD_WIDTH, MAX_SD_WIDTH = 0.2, 0.02, 0.4
+"""The same of the logarithms of the widths of their reflections."""
 REJECTION_PASSES = 3
 REFERENCE_SIGMA = 0.1
 """Error of a reference's intensities, as a share of the mean at their resolution."""
@@ -56,7 +58,7 @@ class State:
     prior : expected intensities of all slots
     model : how variances are made
     sd_log : spread of the crystals' log scales
-    sd_tilt_mrad : spread of their tilts
+    sd_tilt_mrad, sd_width : spread of their tilts, and of the logarithms of widths
     """
 
     scales: Scales
@@ -66,6 +68,7 @@ class State:
     model: ErrorModel
     sd_log: float = MAX_SD_LOG
     sd_tilt_mrad: float = SD_TILT_MRAD
+    sd_width: float = SD_WIDTH
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,9 @@ class Averager:
         own = self.leaves.of_rank(self.comm.rank, self.comm.size)
         self.blocks = self.leaves.blocks(self.mine.crystal, own)
 
-    def start(self) -> State:
-        """Return the state before any scaling: every crystal with scale one."""
-        scales, model = Scales.ones(self.n_crystals), ErrorModel()
+    def start(self, scales: Scales) -> State:
+        """Return the state before any scaling."""
+        model = ErrorModel()
         nothing = np.zeros(self.n_slots)
         state = State(scales, Sums(nothing, nothing), nothing, Prior(nothing, nothing), model)
         weighted, weight = self.total(partial(self._sums, state), 2)
@@ -204,49 +207,56 @@ class Averager:
         )
 
     def cycle(
-        self, state: State, used: NDArray[np.bool_], *, fit_b: bool, tilt: bool = False
+        self, state: State, used: NDArray[np.bool_], *, fit_b: bool, post_refine: bool = False
     ) -> State:
-        """Return the state after one step of the scales, and of the tilts, and new means."""
+        """Return the state after one step of the scales, of tilts and widths, and new means."""
         any_used = bool(used.any())
         prior = ScalePrior(
             float(np.mean(state.scales.log_scale[used])) if any_used else 0.0,
             state.sd_log,
             SD_B_ANG2 if fit_b else 1e-6,
             state.sd_tilt_mrad,
+            state.sd_width,
         )
-        table = np.concatenate(mpi.gather_all(self.comm, self._stepped(state, prior, tilt=tilt)))
-        scales, unsure = Scales.of_table(table), table[:, 4:]
+        stepped = self._stepped(state, prior, post_refine=post_refine)
+        table, unsure = np.concatenate(mpi.gather_all(self.comm, stepped)).transpose(1, 0, 2)
+        scales = replace(state.scales, table=table.copy())
         if self.target is None:
             scales = scales.centred(used)
         spread = np.var(scales.log_scale[used]) + unsure[used, 0].mean() if any_used else 1.0
         sd_log = float(np.clip(np.sqrt(spread), MIN_SD_LOG, MAX_SD_LOG))
-        if tilt and any_used:
-            self._turn(scales.tilt_mrad - state.scales.tilt_mrad)
-            square = np.mean(scales.tilt_mrad[used] ** 2 + unsure[used, 2:4])
-            sd_tilt = float(np.clip(np.sqrt(square), MIN_SD_TILT_MRAD, MAX_SD_TILT_MRAD))
-            state = replace(state, sd_tilt_mrad=sd_tilt)
+        if post_refine and any_used:
+            self._move(scales.table - state.scales.table)
+            square = np.mean(scales.table[used] ** 2 + unsure[used], axis=0)
+            tilt, width = np.sqrt(square[2:4].mean()), np.sqrt(square[4:6].mean())
+            state = replace(
+                state,
+                sd_tilt_mrad=float(np.clip(tilt, MIN_SD_TILT_MRAD, MAX_SD_TILT_MRAD)),
+                sd_width=float(np.clip(width, MIN_SD_WIDTH, MAX_SD_WIDTH)),
+            )
         return self.renewed(replace(state, scales=scales, sd_log=sd_log))
 
-    def _stepped(self, state: State, prior: ScalePrior, *, tilt: bool) -> Array:
-        """Return (n, 8) of this rank's crystals: new log G, B and tilts, and their variances."""
-        parts = [np.empty((0, 8))]
-        whole = state.scales.table()
+    def _stepped(self, state: State, prior: ScalePrior, *, post_refine: bool) -> Array:
+        """Return (n, 2, 6) of this rank's crystals: new values and variances."""
+        parts = [np.empty((0, 2, 6))]
         for block, obs, res in self.each_residuals(state, self.target):
-            crystal = obs.crystal - block.groups.start
-            slopes = np.stack([np.ones(len(obs)), -2.0 * self.s2[obs.slot]])
-            if tilt:
-                turning = postrefine.slopes(obs.partiality, obs.turn_x, obs.turn_y)
-                slopes = np.concatenate([slopes, turning])
-            own = Scales.of_table(whole[block.groups])
+            crystal, s2 = obs.crystal - block.groups.start, self.s2[obs.slot]
+            slopes = np.stack([np.ones(len(obs)), -2.0 * s2])
+            if post_refine:
+                more = postrefine.slopes(obs.partiality, obs.turn_x, obs.turn_y, s2)
+                slopes = np.concatenate([slopes, more])
+            whole = state.scales
+            own = Scales(whole.table[block.groups], whole.growth[block.groups])
             new, unsure = scale_step(own, crystal, slopes, res, prior)
-            parts.append(np.concatenate([new.table(), unsure], axis=1))
+            parts.append(np.stack([new.table, unsure], axis=1))
         return np.concatenate(parts)
 
-    def _turn(self, step_mrad: Array) -> None:
-        """Turn all crystals by `step_mrad` (n_crystals, 2), which changes recorded fractions."""
+    def _move(self, step: Array) -> None:
+        """Change recorded fractions as changes (n_crystals, 6) of the scales' table ask for."""
         for block in self.blocks:
             obs = self.mine.take(block.rows)
-            postrefine.turn(obs.partiality, obs.turn_x, obs.turn_y, step_mrad[obs.crystal])
+            own = step[obs.crystal, 2:4], step[obs.crystal, 4:6]
+            postrefine.move(obs.partiality, obs.turn_x, obs.turn_y, self.s2[obs.slot], own)
 
     def renewed(self, state: State) -> State:
         """Return the state with means from its scales and error model.

@@ -4,10 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps import mpi
-from xfel_apps.compute.scaling import STUDENT, ErrorModel
+from xfel_apps.compute.scaling import ErrorModel
 from xfel_apps.merge.averaging import Averager, State
 
 Array = NDArray[np.float64]
+STUDENT = 30.0
+"""Degrees of freedom of the residuals' distribution, nearly normal: variances must be those that
+the scatter has, strays included, where scales are fitted so that strays count little."""
 SAMPLE = 100_000
 MIN_SAMPLE = 50
 BOUNDS_LOG = [(0.0, np.log(20.0)), (np.log(1e-3), np.log(2.0)), (np.log(1e-3), np.log(2.0))]
@@ -42,9 +45,10 @@ def _components(averager: Averager, state: State) -> Array:
     """Return (n, 5): residual^2 and what the terms of its variance are multiplied by."""
     share = min(1.0, SAMPLE / max(averager.comm.allreduce(len(averager.mine)), 1))
     parts = [np.empty((0, 5))]
-    for _, obs, res in averager.each_residuals(state):
+    for block, obs, res in averager.each_residuals(state):
         hashed = (obs.slot.astype(np.uint64) * np.uint64(2654435761)) % np.uint64(2**32)
         chosen = (hashed < np.uint64(2**32 * share)) & res.is_common
+        chosen &= ~averager.rejected[block.rows]
         expected = res.expected[chosen]
         columns = [
             res.residual[chosen] ** 2,

@@ -41,7 +41,7 @@ def write_all(
         from xfel_apps.plots.merging import curves
         from xfel_apps.plots.style import save_svg
 
-        stats = statistics(result.merged, settings.n_shells, result.reference)
+        stats = statistics(result.merged, result.scatter, settings.n_shells, result.reference)
         manifest = describe(result, inputs, settings, stats, files)
         dataset = result.dataset
         header = Header(dataset.cell, dataset.space_group, dataset.wavelength_ang)

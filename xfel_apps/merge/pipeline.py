@@ -21,7 +21,9 @@ from xfel_apps.merge.observations import (
     leaves_of,
     read_observations,
 )
+from xfel_apps.merge.postrefine import first_scales
 from xfel_apps.merge.reference import read_reference
+from xfel_apps.merge.scatter import Scatter, scatter
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.merge.table import Merged, build
 
@@ -46,6 +48,7 @@ class Result:
     ways : how they were chosen by how the crystals agree; None if not in that way
     reference : (n,) intensities of the reference, NaN where unknown; None without one
     n_rejected : observations left out as outliers
+    scatter : of repeated observations about the means
     averager : this rank's observations
     """
 
@@ -59,6 +62,7 @@ class Result:
     ways: Ways | None
     reference: Array | None
     n_rejected: int
+    scatter: Scatter
     averager: Averager
 
 
@@ -86,7 +90,10 @@ def merge(comm: mpi.Comm, paths: Sequence[Path], settings: MergeSettings) -> Res
             comm, dataset, Indexer(unique, operators, reference), settings
         )
         check()
-        state = _scale(averager, verdict, reference, settings, check)
+        state = averager.start(first_scales(dataset, settings))
+        if settings.scaling == "reference" and reference is not None:
+            averager.scale_to(np.repeat(reference, unique.slots_each), state.prior)
+        state = _scale(averager, state, verdict, settings, check)
         state = _reject(averager, state, settings)
         check()
         totals = averager.totals(state, dataset.half)
@@ -98,6 +105,7 @@ def merge(comm: mpi.Comm, paths: Sequence[Path], settings: MergeSettings) -> Res
             settings,
         )
         n_rejected = int(comm.allreduce(int(averager.rejected.sum())))
+        scattered = scatter(averager, state)
     return Result(
         dataset,
         unique,
@@ -109,6 +117,7 @@ def merge(comm: mpi.Comm, paths: Sequence[Path], settings: MergeSettings) -> Res
         ways,
         reference,
         n_rejected,
+        scattered,
         averager,
     )
 
@@ -154,28 +163,26 @@ def _read(
 
 def _scale(
     averager: Averager,
+    state: State,
     verdict: NDArray[np.int8],
-    reference: Array | None,
     settings: MergeSettings,
     check: Callable[[], None],
 ) -> State:
     """Return the state after all cycles; crystals that do not correlate are refused on the way.
 
-    Half way and before the last cycle the error model is fitted anew.
+    Half way and before the last cycle the error model is fitted anew. From before the first of
+    these on, crystals are post-refined.
     """
-    state = averager.start()
-    if settings.scaling == "reference" and reference is not None:
-        averager.scale_to(np.repeat(reference, averager.slots_each), state.prior)
     partial = settings.partiality == "model"
     renew_at = {settings.n_cycles // 2, settings.n_cycles - 1}
-    tilt_from = settings.n_cycles // 2 - 1 if partial and settings.post_refinement else np.inf
+    refine_from = settings.n_cycles // 2 - 1 if partial and settings.post_refinement else np.inf
     for number in range(settings.n_cycles):
         used = verdict == Verdict.USED.code
         if settings.scaling == "none":
             state = averager.renewed(state)
         else:
-            tilt = number >= tilt_from
-            state = averager.cycle(state, used, fit_b=settings.fit_b_factor, tilt=tilt)
+            fit_b, post_refine = settings.fit_b_factor, number >= refine_from
+            state = averager.cycle(state, used, fit_b=fit_b, post_refine=post_refine)
         if number in renew_at:
             _refuse_uncorrelated(averager, state, verdict, settings)
             if settings.error_model == "scatter":

@@ -1,4 +1,4 @@
-"""Post-refinement: how the recorded fractions change when a crystal is turned.
+"""Post-refinement: how recorded fractions change when a crystal is turned or its spots are wider.
 
 A still's reflection is recorded to the fraction exp(-ln 2 r^2) at a distance of r half widths from
 the Ewald sphere. Turning the crystal by a small angle changes r by the angle times a number that
@@ -9,12 +9,14 @@ Sources: White (2014), Phil. Trans. R. Soc. B 369, 20130330; Uervirojnangkoorn e
 4, e05421; Sauter (2015), J. Synchrotron Rad. 22, 239 (the fraction as a function of r).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xfel_apps.compute.scaling import Scales, at_2_ang
 from xfel_apps.merge.crystals import A_MATRIX, Dataset
+from xfel_apps.merge.settings import MergeSettings
 
 Array = NDArray[np.float64]
 F4 = NDArray[np.float32]
@@ -28,6 +30,8 @@ SAME_DISTANCE = 0.02
 other fractions stay as they are."""
 FARTHEST = 5.0
 """Distances beyond are taken for this one [half widths]."""
+MAX_GROWTH = 1.0
+"""Mosaic models of stills often leave the size of the blocks open: no more growth is believed."""
 
 
 def distance_of(partiality: NDArray[np.floating]) -> Array:
@@ -67,6 +71,14 @@ class Turning:
             crystals["block_size_ang"].to_numpy(dtype=float),
         )
 
+    def growth(self) -> Array:
+        """Return log of how much wider reflections are at 2 Angstrom than at low resolution (n,).
+
+        Zero for crystals without a mosaic model.
+        """
+        spread = 0.5 * np.radians(self.mosaicity_deg) * self.block_size_ang
+        return np.minimum(np.log1p(spread), MAX_GROWTH)
+
     def of(self, crystal: Index, hkl: Index, partiality: NDArray[np.floating]) -> tuple[I2, I2]:
         """Return how r changes with a turn about lab x and y, (n,) each, in units of `TURN_UNIT`.
 
@@ -103,30 +115,58 @@ class Turning:
         return np.asarray(np.maximum(0.5 * (inverse_block + spread), 1e-9))
 
 
+def first_scales(dataset: Dataset, settings: MergeSettings) -> Scales:
+    """Return the scales to begin with: ones, and the widths by the crystals' mosaic models."""
+    scales = Scales.ones(len(dataset))
+    if settings.partiality == "unity" or settings.scaling == "none":
+        return scales
+    return replace(scales, growth=Turning.read(dataset).growth())
+
+
 def _rounded(values: Array) -> I2:
     """Return whole numbers, cut to what their type holds."""
     limit = float(np.iinfo(np.int16).max)
     return np.rint(np.clip(values, -limit, limit)).astype(np.int16)
 
 
-def slopes(partiality: F4, turn_x: I2, turn_y: I2) -> Array:
-    """Return how the logarithm of the fraction changes with a turn about x and y (2, n) [1/mrad].
+def slopes(partiality: F4, turn_x: I2, turn_y: I2, s2: Array) -> Array:
+    """Return how the logarithm of an observation changes (4, n): see `Scales.table`, from tilts on.
 
-    >>> slopes(np.array([0.5]), np.array([1000]), np.array([0])).round(4).tolist()
-    [[-1.3863], [-0.0]]
+    With the fraction changes what is recorded of a wider reflection altogether: `Scales.factor`.
+
+    >>> one = np.array([1000])
+    >>> slopes(np.array([0.5]), one, 0 * one, np.array([1 / 16])).round(4).ravel().tolist()
+    [-1.3863, -0.0, 1.0, 0.3863]
     """
-    factor = -2.0 * np.log(2.0) * TURN_UNIT * distance_of(partiality)
-    return np.stack([factor * turn_x, factor * turn_y])
+    distance = distance_of(partiality)
+    turning = -2.0 * np.log(2.0) * TURN_UNIT * distance
+    widening = 2.0 * np.log(2.0) * distance**2
+    outer = at_2_ang(s2)
+    return np.stack(
+        [
+            turning * turn_x,
+            turning * turn_y,
+            (1.0 - outer) * widening + outer,
+            outer * (widening - 1.0),
+        ]
+    )
 
 
-def turn(partiality: F4, turn_x: I2, turn_y: I2, step_mrad: Array) -> None:
-    """Change fractions (n,), in place, as a turn by `step_mrad` (n, 2) about x and y does.
+def move(partiality: F4, turn_x: I2, turn_y: I2, s2: Array, step: tuple[Array, Array]) -> None:
+    """Change fractions (n,), in place, as tilts and widths change.
 
     Where an observation passes through the Ewald sphere its `turn_x` and `turn_y` change sign.
+
+    Parameters
+    ----------
+    step : changes (n, 2) of the tilts [mrad] and of the logarithms of the widths
     """
-    moved = TURN_UNIT * (turn_x * step_mrad[:, 0] + turn_y * step_mrad[:, 1])
-    distance = distance_of(partiality) + moved
-    passed = distance < 0.0
-    partiality[moved != 0.0] = np.exp2(-np.minimum(distance**2, FARTHEST**2))[moved != 0.0]
-    np.negative(turn_x, out=turn_x, where=passed)
-    np.negative(turn_y, out=turn_y, where=passed)
+    tilt_mrad, log_width = step
+    moved = TURN_UNIT * (turn_x * tilt_mrad[:, 0] + turn_y * tilt_mrad[:, 1])
+    outer = at_2_ang(s2)
+    narrower = np.exp(-(1.0 - outer) * log_width[:, 0] - outer * log_width[:, 1])
+    distance = (distance_of(partiality) + moved) * narrower
+    sign = np.where(distance < 0.0, -1.0, 1.0)
+    partiality[:] = np.exp2(-np.minimum(distance**2, FARTHEST**2))
+    turn_x[:] = _rounded(sign * narrower * turn_x)
+    turn_y[:] = _rounded(sign * narrower * turn_y)

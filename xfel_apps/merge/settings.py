@@ -50,7 +50,8 @@ class MergeSettings(Section):
     fit_b_factor: bool = True
     """Scale with a fall-off exp(-2 B s^2) for each crystal besides its overall scale."""
     post_refinement: bool = True
-    """Turn each crystal a little, so that the recorded fractions agree best with the others."""
+    """Turn each crystal a little and fit the width of its reflections, so that the recorded
+    fractions agree best with the others."""
     n_cycles: int = Field(default=8, ge=1, le=100)
     """Cycles of scaling, averaging and rejection."""
     error_model: Literal["none", "scatter"] = "scatter"

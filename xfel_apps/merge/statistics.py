@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from xfel_apps.merge.agreement import cc_star, correlation, r_split
 from xfel_apps.merge.cutoff import Cutoff, cutoff
+from xfel_apps.merge.scatter import IntensityBin, Scatter, by_intensity
 from xfel_apps.merge.table import Merged
 
 Array = NDArray[np.float64]
@@ -34,6 +35,8 @@ class ShellStatistics:
     cc_star : CC* = sqrt(2 CC1/2 / (1 + CC1/2))
     r_split : Rsplit
     cc_anom : correlation of the halves' Friedel differences; None if mates are together
+    chi_square : mean square distance of repeated observations from their means in sigmas, 1 if
+        sigmas are right; None if nothing was observed twice
     cc_reference, n_reference : correlation with the reference, over so many; None without one
     """
 
@@ -50,6 +53,7 @@ class ShellStatistics:
     cc_star: float | None
     r_split: float | None
     cc_anom: float | None
+    chi_square: float | None
     cc_reference: float | None
     n_reference: int
 
@@ -64,6 +68,7 @@ class Statistics:
     wilson_b_ang2 : B of the Wilson plot; None where it cannot be fitted
     wilson_s2_invang2, wilson_log_ratio : the plot: 1/(4 d^2), ln(<I> / sum f^2)
     cutoff : where the data end; nothing is cut by it
+    intensities : scatter of repeated observations in bins of merged intensity
     """
 
     overall: ShellStatistics
@@ -72,6 +77,7 @@ class Statistics:
     wilson_s2_invang2: tuple[float, ...]
     wilson_log_ratio: tuple[float, ...]
     cutoff: Cutoff
+    intensities: tuple[IntensityBin, ...]
 
     def as_dict(self) -> dict[str, object]:
         """Return plain numbers for JSON, and `resolution_limit`, the cutoff in words."""
@@ -94,27 +100,37 @@ def shell_of(d_ang: Array, edges_ang: Array) -> NDArray[np.int64]:
     return np.asarray(number, dtype=np.int64)
 
 
-def statistics(merged: Merged, n_shells: int, reference: Array | None = None) -> Statistics:
+def statistics(
+    merged: Merged, scattered: Scatter, n_shells: int, reference: Array | None = None
+) -> Statistics:
     """Return the statistics of merged data.
 
     Parameters
     ----------
+    scattered : of the repeated observations
     reference : (n,) intensities of the unique reflections to compare with, NaN where unknown
     """
     d_ang = merged.unique.d_ang
     edges = shell_edges_ang(d_ang, n_shells)
     number = shell_of(d_ang, edges)
     shells = tuple(
-        _shell(merged, number == i, (edges[i], edges[i + 1]), reference) for i in range(n_shells)
+        _shell(merged, scattered, number == i, (edges[i], edges[i + 1]), reference)
+        for i in range(n_shells)
     )
-    overall = _shell(merged, np.ones(len(d_ang), dtype=bool), (edges[0], edges[-1]), reference)
+    everything = np.ones(len(d_ang), dtype=bool)
+    overall = _shell(merged, scattered, everything, (edges[0], edges[-1]), reference)
     b_ang2, s2, log_ratio = wilson_plot(merged)
     points = tuple(s2.tolist()), tuple(log_ratio.tolist())
-    return Statistics(overall, shells, b_ang2, *points, cutoff(merged))
+    bins = by_intensity(merged, scattered)
+    return Statistics(overall, shells, b_ang2, *points, cutoff(merged), bins)
 
 
 def _shell(
-    merged: Merged, inside: Mask, limits_ang: tuple[float, float], reference: Array | None
+    merged: Merged,
+    scattered: Scatter,
+    inside: Mask,
+    limits_ang: tuple[float, float],
+    reference: Array | None,
 ) -> ShellStatistics:
     """Return the statistics of the reflections `inside`."""
     chosen = inside & merged.is_measured
@@ -138,6 +154,7 @@ def _shell(
         cc_star=cc_star(cc_half),
         r_split=r_split(first, second),
         cc_anom=_cc_anom(merged, chosen),
+        chi_square=scattered.chi_square(chosen),
         cc_reference=correlation(intensity, against),
         n_reference=int(np.isfinite(against).sum()),
     )

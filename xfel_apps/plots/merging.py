@@ -23,6 +23,7 @@ CURVES = (
     ("observations a reflection", (("multiplicity", "multiplicity"),)),
     ("mean I/σ of merged", (("I/σ", "mean_i_over_sigma"),)),
     ("Rsplit", (("Rsplit", "r_split"),)),
+    ("scatter of repeats χ²", (("χ²", "chi_square"),)),
 )
 COLOURS = (BLUE, ORANGE, GREEN, PINK)
 
@@ -30,17 +31,18 @@ COLOURS = (BLUE, ORANGE, GREEN, PINK)
 @styled
 def curves(statistics: Mapping[str, Any]) -> Figure:
     """Return the curves of the shells and the Wilson plot."""
-    result = figure(9.4, 5.0)
-    panels = result.subplots(2, 3).ravel()
+    result = figure(12.4, 5.0)
+    panels = result.subplots(2, 4).ravel()
     for axes, (title, lines) in zip(panels, CURVES, strict=False):
         _curve(axes, statistics["shells"], lines)
         axes.set_title(title)
     panels[0].set_ylim(top=1.02)
     _cutoff(panels[0], statistics.get("cutoff") or {})
     panels[1].set_ylim(0.0, 1.03)
-    for axes in panels[2:5]:
+    for axes in panels[2:6]:
         axes.set_ylim(bottom=0.0)
-    _wilson(panels[5], statistics)
+    _scatter(panels[6], statistics.get("intensities", ()))
+    _wilson(panels[7], statistics)
     return result
 
 
@@ -67,6 +69,17 @@ def _cutoff(axes: Axes, cutoff: Mapping[str, Any]) -> None:
     """Mark where the data are taken to end."""
     if cutoff.get("d_min_ang"):
         axes.axvline(cutoff["d_min_ang"] ** -2, color="0.6", linestyle=":")
+
+
+def _scatter(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the scatter of repeated observations against the merged I/sigma."""
+    x = [each["mean_i_over_sigma"] for each in bins]
+    axes.plot(x, [each["chi_square"] for each in bins], "o-", markersize=2.5, color=BLUE)
+    axes.axhline(1.0, color="0.6", linestyle=":")
+    axes.set_ylim(bottom=0.0)
+    axes.set_title("χ² by intensity")
+    axes.set_xlabel("mean I/σ of merged, weak to strong")
+    grid(axes)
 
 
 def _wilson(axes: Axes, statistics: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ COLUMNS = (
     ("CC½", "cc_half", "{:.3f}"),
     ("CC*", "cc_star", "{:.3f}"),
     ("Rsplit", "r_split", "{:.1%}"),
+    ("χ²", "chi_square", "{:.2f}"),
     ("CC anom", "cc_anom", "{:.3f}"),
     ("CC ref", "cc_reference", "{:.3f}"),
 )
@@ -29,7 +30,8 @@ def shell_table(statistics: Mapping[str, Any]) -> Table:
         ["d [Å] <", *(name for name, _, _ in known)],
         [_row(shell, known) for shell in shells],
         "Shells of equal volume. I/σ is of merged intensities; CC½ and Rsplit compare halves of "
-        "the crystals.",
+        "the crystals; χ² is the mean square distance of repeated observations from their means in "
+        "sigmas, 1 if sigmas are right.",
         _row(overall, known),
     )
 
