@@ -1,16 +1,23 @@
 """The compiled forward model is its NumPy twin."""
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from xfel_apps.compute.forward import (
+    Exposure,
     Illumination,
     MosaicCrystal,
     Rectangles,
+    Sampling,
+    Sensor,
     Shape,
     forward,
-    forward_reference,
+    forward_shots,
 )
+from xfel_apps.compute.forward_reference import forward_reference
 from xfel_apps.compute.structure_factors import DenseIntensities
 
 
@@ -54,15 +61,76 @@ def random_beam(rng: np.random.Generator) -> Illumination:
     )
 
 
-@pytest.mark.parametrize("shape", ["gaussian", "square"])
-@pytest.mark.parametrize("seed", range(10))
-def test_kernel_is_twin(seed: int, shape: Shape) -> None:
-    rng = np.random.default_rng(seed)
-    pixels, crystal, beam = random_pixels(rng), random_crystal(rng, shape), random_beam(rng)
-    expected = forward_reference(pixels, crystal, beam, oversample=1 + seed % 3)
-    photons = forward(pixels, crystal, beam, oversample=1 + seed % 3)
+def random_exposure(rng: np.random.Generator, shape: Shape = "gaussian") -> Exposure:
+    return Exposure(random_pixels(rng), random_crystal(rng, shape), random_beam(rng))
+
+
+def assert_twin(shot: Exposure, sampling: Sampling) -> None:
+    expected = forward_reference(shot.pixels, shot.crystal, shot.beam, sampling)
+    photons = forward(shot.pixels, shot.crystal, shot.beam, sampling)
     assert expected.max() > 0.0
     np.testing.assert_allclose(photons, expected, rtol=1e-9, atol=1e-10 * expected.max())
+
+
+@pytest.mark.parametrize("shape", ["gaussian", "square", "round", "tophat"])
+@pytest.mark.parametrize("seed", range(5))
+def test_kernel_is_twin(seed: int, shape: Shape) -> None:
+    shot = random_exposure(np.random.default_rng(seed), shape)
+    assert_twin(shot, Sampling(1 + seed % 3, "last" if seed % 2 else "each"))
+
+
+@pytest.mark.parametrize("shape", ["gaussian", "square"])
+def test_interpolated_structure_factors(shape: Shape) -> None:
+    shot = random_exposure(np.random.default_rng(11), shape)
+    assert_twin(replace(shot, crystal=replace(shot.crystal, interpolation="tricubic")), Sampling())
+
+
+@pytest.mark.parametrize("polarization_at", ["each", "last"])
+def test_thick_sensor_in_a_divergent_beam(polarization_at) -> None:
+    rng = np.random.default_rng(5)
+    shot = random_exposure(rng)
+    directions = np.array([rotation(rng, 0.003) @ shot.beam.direction for _ in range(4)])
+    shot = replace(shot, beam=replace(shot.beam, divergence=directions))
+    assert_twin(shot, Sampling(2, polarization_at, Sensor(0.4, 0.25, 3)))
+
+
+def test_wide_spectrum() -> None:
+    rng = np.random.default_rng(6)
+    shot = random_exposure(rng)
+    wavelengths = np.linspace(1.2, 1.4, 20)
+    spectrum = replace(shot.beam, wavelengths_ang=wavelengths, fluences_per_mm2=rng.random(20))
+    assert_twin(replace(shot, beam=spectrum), Sampling())
+
+
+def test_many_shots_in_a_call_are_each_alone() -> None:
+    """Shots with their own pixels, domains, spectra and blocks; one has no pixels."""
+    rng = np.random.default_rng(8)
+    shots = [random_exposure(rng) for _ in range(4)]
+    table = shots[0].crystal.intensities
+    shots = [replace(shot, crystal=replace(shot.crystal, intensities=table)) for shot in shots]
+    none = Rectangles(np.empty((0, 3)), np.empty((0, 3, 2)), np.empty((0, 2), dtype=np.int64))
+    shots[1] = replace(shots[1], pixels=none)
+    for shot, photons in zip(shots, forward_shots(shots), strict=True):
+        np.testing.assert_array_equal(photons, forward(shot.pixels, shot.crystal, shot.beam))
+    assert forward_shots([]) == []
+
+
+def test_shots_of_a_call_share_their_structure_factors() -> None:
+    rng = np.random.default_rng(8)
+    with pytest.raises(ValueError, match="share structure factors"):
+        forward_shots([random_exposure(rng), random_exposure(rng)])
+
+
+def test_structure_factors_stay_on_the_device_and_travel_without_it() -> None:
+    shot = random_exposure(np.random.default_rng(9))
+    table = shot.crystal.intensities
+    once = forward(shot.pixels, shot.crystal, shot.beam)
+    assert table.on_device is table.on_device
+    copy = pickle.loads(pickle.dumps(table))
+    assert "on_device" in vars(table)
+    assert "on_device" not in vars(copy)
+    moved = replace(shot.crystal, intensities=copy)
+    np.testing.assert_array_equal(forward(shot.pixels, moved, shot.beam), once)
 
 
 def test_windows_are_cut_from_the_whole() -> None:

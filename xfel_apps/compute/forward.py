@@ -1,17 +1,19 @@
-r"""Forward model of stills: photons that the Bragg spots of one crystal put into every pixel.
+r"""Forward model of stills: photons that the Bragg spots of crystals put into every pixel.
 
 The physics is that of nanoBragg (Sauter et al. 2020, Acta Cryst. D76, 176-192; section 2 and
-table 1), summed over mosaic domains, wavelengths and sub-pixels:
+table 1), summed over mosaic domains, wavelengths, incoming directions, sub-pixels and the layers of
+a thick sensor:
 
 .. math::
-    I = r_e^2 \sum_\lambda \Phi_\lambda \left\langle P\, \Omega\, |F(h_0)|^2
-        |L(h - h_0)|^2 \right\rangle_{domains,\ sub-pixels}, \qquad h = A^{-1} q
+    I = r_e^2 \sum_{\lambda, s_0} \Phi_{\lambda, s_0} \sum_{layers} \left\langle P\, \Omega\, C\,
+        |F|^2 |L(h - h_0)|^2 \right\rangle_{domains,\ sub-pixels}, \qquad h = A^{-1} q
 
-with fluence :math:`\Phi`, polarisation :math:`P`, solid angle :math:`\Omega` of a pixel, and
-lattice factor :math:`L` of a block of :math:`N_a \times N_b \times N_c` cells.
+with fluence :math:`\Phi`, polarisation :math:`P`, solid angle :math:`\Omega` of a pixel, share
+:math:`C` that the sensor absorbs in a layer, and lattice factor :math:`L` of a block of
+:math:`N_a \times N_b \times N_c` cells. `forward_reference` defines each.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +26,8 @@ from xfel_apps.units import R_ELECTRON_M
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-Shape = Literal["gaussian", "square"]
+Vector = tuple[float, float, float]
+Shape = Literal["gaussian", "square", "round", "tophat"]
 
 R_ELECTRON_SQUARED_MM2 = R_ELECTRON_M**2 * 1e6
 """Square of the classical electron radius [mm^2]."""
@@ -83,13 +86,17 @@ class MosaicCrystal:
     a_matrices : (n_domains, 3, 3) columns a*, b*, c* of each domain [1/Angstrom], lab frame
     n_cells : (3,) cells of a coherent block along a, b and c
     intensities : |F|^2 by Miller index, every symmetry mate listed
-    shape : of a coherent block: "gaussian", or "square" for a parallelepiped
+    shape : of a coherent block: "gaussian"; "square" for a parallelepiped, with its fringes;
+        "round" for an ellipsoid; "tophat" for spots with a sharp edge
+    interpolation : between Miller indices: "nearest" takes |F| of the nearest; "tricubic" the cubic
+        through four |F| along h, k and l, as nanoBragg's `interpolate`
     """
 
     a_matrices: Array
-    n_cells: tuple[float, float, float]
+    n_cells: Vector
     intensities: DenseIntensities
     shape: Shape = "gaussian"
+    interpolation: Literal["nearest", "tricubic"] = "nearest"
 
 
 @dataclass(frozen=True)
@@ -105,119 +112,159 @@ class Illumination:
     polarization_fraction : share polarised in the plane whose normal follows; 0.5: unpolarised.
         Kahn's factor, nanoBragg's "polarization", is 2 * polarization_fraction - 1.
     polarization_normal : unit vector normal to the plane of polarisation
+    divergence : (m, 3) unit vectors along which equal shares of the photons travel; None: all
+        along `direction`. `compute.sampling.divergent_directions` draws them.
     """
 
     wavelengths_ang: Array
     fluences_per_mm2: Array
-    direction: tuple[float, float, float] = (0.0, 0.0, -1.0)
+    direction: Vector = (0.0, 0.0, -1.0)
     polarization_fraction: float = 1.0
-    polarization_normal: tuple[float, float, float] = (0.0, 1.0, 0.0)
+    polarization_normal: Vector = (0.0, 1.0, 0.0)
+    divergence: Array | None = None
+
+    @property
+    def directions(self) -> Array:
+        """Unit vectors (m, 3) along which equal shares of the photons travel."""
+        return np.array([self.direction]) if self.divergence is None else self.divergence
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A sensor so thick that photons which come at an angle leave their signal farther out.
+
+    Attributes
+    ----------
+    thickness_mm : from the surface, where the pixels' corners lie, away from the crystal [mm]
+    attenuation_mm : depth at which 1/e of the photons are left [mm]
+    layers : that stand for the depths; a photon absorbed in one counts in its middle
+    """
+
+    thickness_mm: float
+    attenuation_mm: float
+    layers: int
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pixels are sampled.
+
+    Attributes
+    ----------
+    oversample : sub-pixels along each side of a pixel
+    polarization_at : "each" sub-pixel, or "last": once a pixel, where its last sub-pixel lies, as
+        nanoBragg does by default; at most 1e-4 different
+    sensor : None: all photons are absorbed at the surface
+    """
+
+    oversample: int = 1
+    polarization_at: Literal["each", "last"] = "each"
+    sensor: Sensor | None = None
+
+
+CENTRES = Sampling()
+"""Pixels at their centres."""
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """A crystal, the X-rays on it, and the pixels wanted."""
+
+    pixels: Rectangles
+    crystal: MosaicCrystal
+    beam: Illumination
 
 
 def forward(
-    pixels: Rectangles, crystal: MosaicCrystal, beam: Illumination, oversample: int = 1
+    pixels: Rectangles, crystal: MosaicCrystal, beam: Illumination, sampling: Sampling = CENTRES
 ) -> Array:
     """Return photons (n_pixels,) of the crystal's Bragg spots, compiled.
 
-    Each pixel is the mean over ``oversample**2`` sub-pixels. The cost follows the spots: pixels
-    where no domain has a Gaussian lattice intensity above 1e-12 of its peak are left at 0.
+    The cost follows the spots: pixels where no domain has a Gaussian lattice intensity above 1e-12
+    of its peak are left at 0.
     """
-    photons = np.empty(pixels.n_pixels)
-    scale = R_ELECTRON_SQUARED_MM2 / (oversample**2 * len(crystal.a_matrices))
+    return forward_shots([Exposure(pixels, crystal, beam)], sampling)[0]
+
+
+def forward_shots(shots: Sequence[Exposure], sampling: Sampling = CENTRES) -> list[Array]:
+    """Return photons (n_pixels,) of each of many shots, compiled, in one call.
+
+    The shots share structure factors (the same object, which stays on the device), shape and
+    interpolation.
+    """
+    if not shots:
+        return []
+    first = shots[0].crystal
+    for shot in shots:
+        _check(shot, first)
+    n_pixels = [shot.pixels.n_pixels for shot in shots]
+    photons = np.empty(sum(n_pixels))
+    tricubic = first.interpolation == "tricubic"
+    sensor = sampling.sensor or Sensor(0.0, 1.0, 1)
     _kernels.forward(
-        np.ascontiguousarray(pixels.origins_mm, dtype=np.float64),
-        np.ascontiguousarray(pixels.axes_mm, dtype=np.float64),
-        np.ascontiguousarray(pixels.sizes, dtype=np.int64),
-        np.ascontiguousarray(np.linalg.inv(crystal.a_matrices)),
-        crystal.n_cells,
-        crystal.shape == "gaussian",
-        crystal.intensities.box,
-        crystal.intensities.lowest,
-        np.ascontiguousarray(beam.wavelengths_ang, dtype=np.float64),
-        np.asarray(beam.fluences_per_mm2, dtype=np.float64) * scale,
-        beam.direction,
-        beam.polarization_normal,
-        beam.polarization_fraction,
-        oversample,
+        *_pixel_tables(shots),
+        *_shot_tables(shots, sampling.oversample),
+        first.intensities.amplitudes_on_device if tricubic else first.intensities.on_device,
+        first.shape,
+        tricubic,
+        sampling.oversample,
+        sampling.polarization_at == "last",
+        sensor.layers,
+        sensor.thickness_mm,
+        sensor.attenuation_mm,
         photons,
     )
-    return photons
+    return np.split(photons, np.cumsum(n_pixels)[:-1])
 
 
-def forward_reference(
-    pixels: Rectangles, crystal: MosaicCrystal, beam: Illumination, oversample: int = 1
-) -> Array:
-    """Return photons (n_pixels,), the definition in plain NumPy of what `forward` computes.
-
-    Polarisation and solid angle follow
-    the sub-pixel; nanoBragg by default takes those of the last one, at most 1e-4 different.
-    """
-    total = [_rectangle(*part, crystal, beam, oversample) for part in _parts(pixels)]
-    return np.concatenate(total) if total else np.empty(0)
-
-
-def _parts(pixels: Rectangles) -> Iterator[tuple[Array, Array, IntArray]]:
-    return zip(pixels.origins_mm, pixels.axes_mm, pixels.sizes, strict=True)
+def _check(shot: Exposure, first: MosaicCrystal) -> None:
+    crystal = shot.crystal
+    same = (crystal.shape, crystal.interpolation) == (first.shape, first.interpolation)
+    if not same or crystal.intensities is not first.intensities:
+        raise ValueError(
+            "shots of one call share structure factors, shape and interpolation; "
+            "call once for each group of shots that do"
+        )
+    if not (len(crystal.a_matrices) and len(shot.beam.wavelengths_ang)):
+        raise ValueError("a shot needs a domain and a wavelength at least")
 
 
-def _rectangle(
-    origin_mm: Array,
-    axes_mm: Array,
-    size: IntArray,
-    crystal: MosaicCrystal,
-    beam: Illumination,
-    oversample: int,
-) -> Array:
-    slow, fast = np.indices((size[1], size[0])).reshape(2, -1)
-    photons = np.zeros(len(fast))
-    for step in np.ndindex(oversample, oversample):
-        inside = (np.array(step) + 0.5) / oversample
-        lab_mm = origin_mm + (np.column_stack([fast, slow]) + inside) @ axes_mm.T
-        seen = solid_angle(lab_mm, axes_mm) * polarization(lab_mm, beam)
-        photons += seen * _scattered(lab_mm, crystal, beam)
-    return np.asarray(photons * (R_ELECTRON_SQUARED_MM2 / oversample**2))
+def _pixel_tables(shots: Sequence[Exposure]) -> tuple[Array, Array, IntArray, IntArray]:
+    """Return the shots' rectangles one after the other, and the end of each shot's."""
+    parts = [shot.pixels for shot in shots]
+    return (
+        np.concatenate([part.origins_mm for part in parts], dtype=np.float64),
+        np.concatenate([part.axes_mm for part in parts], dtype=np.float64),
+        np.concatenate([part.sizes for part in parts], dtype=np.int64),
+        np.cumsum([len(part.sizes) for part in parts]),
+    )
 
 
-def solid_angle(lab_mm: Array, axes_mm: Array) -> Array:
-    """Return the solid angle (n,) [sr] of pixels at `lab_mm` (n, 3) with sides `axes_mm` (3, 2)."""
-    area = np.cross(axes_mm[:, 0], axes_mm[:, 1])
-    return np.asarray(np.abs(lab_mm @ area) / np.linalg.norm(lab_mm, axis=1) ** 3)
-
-
-def polarization(lab_mm: Array, beam: Illumination) -> Array:
-    """Return the fraction (n,) of intensity that polarisation leaves towards `lab_mm` (n, 3).
-
-    Source: Kahn et al. (1982), J. Appl. Cryst. 15, 330-337.
-    """
-    unit = lab_mm / np.linalg.norm(lab_mm, axis=1, keepdims=True)
-    p = beam.polarization_fraction
-    normal, along = unit @ beam.polarization_normal, unit @ beam.direction
-    return np.asarray((1.0 - 2.0 * p) * (1.0 - normal**2) + p * (1.0 + along**2))
-
-
-def _scattered(lab_mm: Array, crystal: MosaicCrystal, beam: Illumination) -> Array:
-    """Return sum over wavelengths of fluence times the domains' mean |F|^2 |L|^2, (n,) [1/mm^2]."""
-    unit = lab_mm / np.linalg.norm(lab_mm, axis=1, keepdims=True)
-    total = np.zeros(len(lab_mm))
-    for wavelength, fluence in zip(beam.wavelengths_ang, beam.fluences_per_mm2, strict=True):
-        q = (unit - np.array(beam.direction)) / wavelength
-        for a_matrix in crystal.a_matrices:
-            h = q @ np.linalg.inv(a_matrix).T
-            nearest = np.floor(h + 0.5)
-            lattice = lattice_factor(h - nearest, crystal.n_cells, crystal.shape)
-            total += fluence * crystal.intensities.at(nearest.astype(np.int64)) * lattice**2
-    return np.asarray(total / len(crystal.a_matrices))
-
-
-def lattice_factor(offset: Array, n_cells: tuple[float, float, float], shape: Shape) -> Array:
-    """Return |L| (n,) at `offset` (n, 3) from the nearest Miller index, within half an index.
-
-    >>> round(float(lattice_factor(np.zeros((1, 3)), (10, 10, 10), "square")[0]))
-    1000
-    """
-    cells = np.asarray(n_cells, dtype=float)
-    if shape == "gaussian":
-        exponent = np.sum((offset * cells) ** 2, axis=1) / GAUSSIAN_WIDTH
-        return np.asarray(np.prod(cells) * np.exp(-exponent))
-    # sin(pi N h) / sin(pi h), as a ratio of sinc so that an offset of 0 needs no special case
-    return np.asarray(np.prod(np.abs(cells * np.sinc(cells * offset) / np.sinc(offset)), axis=1))
+def _shot_tables(
+    shots: Sequence[Exposure], oversample: int
+) -> tuple[IntArray, Array, Array, Array, Array, Array, Array]:
+    """Return the ends of each shot's domains, channels and rays, its constants, and these."""
+    crystals, beams = [shot.crystal for shot in shots], [shot.beam for shot in shots]
+    counts = [
+        (len(crystal.a_matrices), len(beam.wavelengths_ang), len(beam.directions))
+        for crystal, beam in zip(crystals, beams, strict=True)
+    ]
+    constants = [
+        (*crystal.n_cells, *beam.polarization_normal, beam.polarization_fraction)
+        for crystal, beam in zip(crystals, beams, strict=True)
+    ]
+    scale = R_ELECTRON_SQUARED_MM2 / oversample**2
+    fluences = [
+        np.asarray(beam.fluences_per_mm2) * (scale / n[0])
+        for beam, n in zip(beams, counts, strict=True)
+    ]
+    weights = [np.full(n[2], 1.0 / n[2]) for n in counts]
+    return (
+        np.cumsum(counts, axis=0),
+        np.array(constants),
+        np.concatenate([np.linalg.inv(crystal.a_matrices) for crystal in crystals]),
+        np.concatenate([1.0 / np.asarray(beam.wavelengths_ang) for beam in beams]),
+        np.concatenate(fluences),
+        np.concatenate([beam.directions for beam in beams]),
+        np.concatenate(weights),
+    )

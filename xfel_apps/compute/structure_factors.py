@@ -1,14 +1,17 @@
 """Structure factors as a dense box, so that a kernel finds one by index arithmetic."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xfel_apps import _kernels
+
 
 @dataclass(frozen=True)
 class DenseIntensities:
-    """|F|^2 of every Miller index between two corners.
+    """|F|^2 of every Miller index between two corners; the box is not to be changed afterwards.
 
     Attributes
     ----------
@@ -42,3 +45,17 @@ class DenseIntensities:
         values = np.zeros(len(hkl))
         values[inside] = self.box[tuple(index[inside].T)]
         return values
+
+    @cached_property
+    def on_device(self) -> _kernels.ResidentTable:
+        """|F|^2 where the kernels run: taken there once, and kept there between shots."""
+        return _kernels.ResidentTable(np.ascontiguousarray(self.box, np.float64), self.lowest)
+
+    @cached_property
+    def amplitudes_on_device(self) -> _kernels.ResidentTable:
+        """|F| where the kernels run, to be interpolated."""
+        return _kernels.ResidentTable(np.sqrt(self.box), self.lowest)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what another process needs: not what lies on this one's device."""
+        return {"box": self.box, "lowest": self.lowest}
