@@ -12,7 +12,7 @@ from tests.tiny_trial import write_trial
 REPO_ROOT = Path(__file__).parents[1]
 
 
-LONG = ("tests/workflow/", "tests/demo/", "tests/slurm/")
+LONG = ("tests/workflow/", "tests/demo/", "tests/slurm/", "tests/interchange/test_dials.py")
 
 
 def pytest_configure() -> None:

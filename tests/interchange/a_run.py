@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -16,6 +17,7 @@ from xfel_apps.geometry import Beam, Detector, Panel
 from xfel_apps.geometry.mosaic import Mosaic
 from xfel_apps.geometry.prediction import Lattice, Predictions, predict
 from xfel_apps.geometry.stills import metric_cell, resolution_ang
+from xfel_apps.sources.nxmx_write import write_geometry
 
 HOT = [[0, 40, 30]]
 N_SHOTS = 7
@@ -188,8 +190,26 @@ def event_result(event: int) -> ShotResult:
     return ShotResult(Outcome.PENDING, "", columns)
 
 
+def frames() -> np.ndarray:
+    """Return pixels (shots, slow, fast), no two rows or columns alike."""
+    shape = (N_SHOTS, *DETECTOR.slab_shape)
+    return np.random.default_rng(5).integers(0, 50_000, shape, dtype=np.int32)
+
+
+def write_raw(path: Path) -> Path:
+    """Write the run's raw file, NXmx with two modules."""
+    write_geometry(path, DETECTOR, beam(0))
+    with h5py.File(path, "r+") as file:
+        del file["entry/data/data"], file["entry/instrument/beam/incident_wavelength"]
+        file["entry/data/data"] = frames()
+        wavelengths = [beam(event).wavelength_ang for event in range(N_SHOTS)]
+        item = file.create_dataset("entry/instrument/beam/incident_wavelength", data=wavelengths)
+        item.attrs["units"] = "angstrom"
+    return path
+
+
 def write_run(folder: Path) -> Path:
-    """Write all products of the run; its raw file is not there."""
+    """Write all products of the run; its raw file, `raw.h5`, is for `write_raw` to write."""
     events = range(N_SHOTS)
     stages = (
         (EVENTS, event_result, events),

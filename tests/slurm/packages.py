@@ -1,8 +1,9 @@
-"""The Debian packages that the test cluster is made of."""
+"""Debian packages that tests need: those of the test cluster, and how any are installed."""
 
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 
 PACKAGES = ("slurm-wlm", "slurmdbd", "munge", "mariadb-server")
 PROGRAMS = (
@@ -26,14 +27,14 @@ def reason_against() -> str | None:
     return None
 
 
-def install() -> None:
-    """Install the packages without starting any service of theirs."""
+def install(names: Sequence[str] = PACKAGES) -> None:
+    """Install packages without starting any service of theirs."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     steps = (
         ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *PACKAGES],
+        ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *names],
     )
-    options = ["-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=120"]
+    options = ["-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=300"]
     for _ in range(TRIES):
         done = [_apt([*step, *options], environment) for step in steps]
         if done[-1].returncode == 0:
@@ -49,6 +50,6 @@ def _apt(command: list[str], environment: dict[str, str]) -> subprocess.Complete
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
