@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.index.refine import Refined, ShotSpots, nearest_points, strain_from
-from xfel_apps.index.search import reach_invang
+from xfel_apps.index.refine import Refined, ShotSpots, strain_from
 from xfel_apps.index.settings import IndexSettings
 from xfel_apps.index.target import TargetLattice
 
@@ -12,17 +11,9 @@ Array = NDArray[np.float64]
 
 CELL_OF_ONE_SHOT = 0.01
 """Further lattices of a shot have the first one's cell lengths within this share."""
-NEAR = 1.5
-"""Spots within so many reaches of a lattice point are badly fitted, not those of another."""
-PLANES_SIGMA = 3.3
-"""Spots left lie on a lattice's planes not by chance from so many standard deviations on."""
 SURE_EACH = 1.5
-"""Log odds a spot from which on a lattice is not doubted for the spots it leaves: those of a wrong
+"""Log odds a spot from which on a lattice may explain less than the least share: those of a wrong
 cell fit loosely (0.4 to 0.7 a spot on real stills, right ones 1.7 and more)."""
-MOST = 2.0 / 3.0
-"""A lattice that explains more of the spots is not doubted for the others."""
-MANY_SPOTS, LEAST_STRETCH = 60, 0.14
-"""A lattice may deviate from the cell in full from so many spots on; of few, by this share."""
 SPLIT_CRYSTAL_DEG = 2.0
 """A further lattice nearer to one already found is another part of the same crystal."""
 
@@ -62,48 +53,28 @@ def _log_prior(refined: Refined, target: TargetLattice, cell_sigma: float) -> fl
     return float(volume + orientation + cell)
 
 
-def on_its_planes(refined: Refined, spots: ShotSpots, target: TargetLattice) -> float:
-    """Return how far beyond chance the spots that a lattice leaves lie on some of its planes.
-
-    Spots of other crystals and of noise have any fraction of an index along each axis. A lattice
-    of which one axis is wrong leaves spots with whole indices along the others. In standard
-    deviations of the mean cosine of the index; spots near lattice points do not count, since they
-    may be badly fitted ones.
-    """
-    index = spots.q @ np.linalg.inv(refined.a_matrix).T
-    points = nearest_points(spots.q, refined.a_matrix, target) @ refined.a_matrix.T
-    off = np.linalg.norm(spots.q - points, axis=1)
-    left = off > reach_invang(spots.q, target.primitive_volume_ang3, NEAR)
-    left[refined.spots] = False
-    if not left.any():
-        return 0.0
-    cosines = np.cos(2.0 * np.pi * index[left]).mean(axis=0)
-    return float(cosines.max() * np.sqrt(2.0 * left.sum()))
-
-
 def _cell_refusal(refined: Refined, target: TargetLattice, settings: IndexSettings) -> str:
-    """Return why the cell is not accepted; few spots must not stretch it far; empty if it is."""
+    """Return why the cell is not accepted; empty if it is."""
     length, angle = target.deviation(refined.a_matrix)
-    share = max(min(1.0, len(refined.spots) / MANY_SPOTS), LEAST_STRETCH)
-    if length > settings.max_length_deviation * share:
-        return (
-            f"cell length deviates {100 * length:.1f} % from the target, which "
-            f"{len(refined.spots)} spots may by {100 * settings.max_length_deviation * share:.1f} %"
-        )
+    if length > settings.max_length_deviation:
+        return f"cell length deviates {100 * length:.1f} % from the target"
     if angle > settings.max_angle_deviation_deg:
         return f"cell angle deviates {angle:.1f} degrees from the target"
     return ""
 
 
 def refusal(
-    refined: Refined, spots: ShotSpots, target: TargetLattice, settings: IndexSettings
+    refined: Refined,
+    odds: float,
+    spots: ShotSpots,
+    target: TargetLattice,
+    settings: IndexSettings,
 ) -> str:
-    """Return why the lattice is not accepted; empty if it is."""
+    """Return why the lattice is not accepted, given its log odds; empty if it is."""
     n_indexed = len(refined.spots)
     explains = f"best lattice explains {n_indexed} of {len(spots.s1)} spots"
     if n_indexed < settings.min_spots:
         return f"{explains}, {settings.min_spots} needed"
-    odds = log_odds(refined, spots, target, settings.cell_sigma)
     if odds < -np.log(settings.max_chance):
         needed = 1 / settings.max_chance
         found = np.exp(min(odds, 99.0))
@@ -111,13 +82,8 @@ def refusal(
     cell = _cell_refusal(refined, target, settings)
     if cell:
         return cell
-    is_doubtful = odds < SURE_EACH * n_indexed
-    if is_doubtful and n_indexed < settings.min_share * len(spots.s1):
+    if odds < SURE_EACH * n_indexed and n_indexed < settings.min_share * len(spots.s1):
         return f"{explains}, {100 * settings.min_share:.0f} % needed"
-    is_doubtful |= n_indexed < MANY_SPOTS
-    leaves_many = n_indexed < MOST * len(spots.s1)
-    if is_doubtful and leaves_many and on_its_planes(refined, spots, target) > PLANES_SIGMA:
-        return f"{explains}; the others lie on its planes, so that its cell is another"
     rmsd_px = np.sqrt(np.mean(np.sum(refined.residuals[:, 1:] ** 2, axis=1))) / spots.pixel_invang
     if rmsd_px > settings.max_rmsd_px:
         return f"spots lie {rmsd_px:.1f} px rms from where the best lattice predicts them"

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.index.judge import another_crystal, log_odds, refusal
+from xfel_apps.index.judge import another_crystal, refusal
 from xfel_apps.index.refine import Refined, ShotSpots, nearest_points, refine
+from xfel_apps.index.rivals import Suspect, far_rival, near_rival
 from xfel_apps.index.search import STRAIN_REACH, Orientations, reach_invang, search
 from xfel_apps.index.settings import IndexSettings
 from xfel_apps.index.target import TargetLattice
@@ -64,6 +65,11 @@ def index_spots(
             break
         found.append(replace(_canonical(best, target), spots=left[best.spots]))
         left = left[_unexplained(spots.take(left), best, target)]
+    if found:
+        first = Suspect(found[0], spots, target, settings)
+        rival = far_rival(first, sum(len(one.spots) for one in found))
+        if rival is not None:
+            return Indexed((), rival.verdict(first))
     return Indexed(tuple(found), "" if found else reason)
 
 
@@ -72,16 +78,21 @@ def _one_lattice(
 ) -> tuple[Refined | None, str]:
     """Return the best accepted lattice, or none and why.
 
-    All spots are tried first, then all again for a cell that is off, then random subsets.
+    All spots are tried first, then all again for a cell that is off, then random subsets. A
+    lattice has to be likelier than every rival of another cell that has turned up.
     """
     reason = ""
     number, n_tries = seed
+    rival_odds = -np.inf
     for attempt in range(n_tries + 1):
         rows = _subset(spots, settings.min_spots, number, attempt)
         strain = CELL_OFF if attempt == 1 else STRAIN_REACH
         best, said = _attempt(spots, search(spots.q[rows], target, strain), target, settings)
-        if best is not None:
-            return best, ""
+        if best is not None and best.odds > rival_odds:
+            rival = near_rival(best)
+            if rival is None:
+                return best.refined, ""
+            rival_odds, said = rival.odds, rival.verdict(best)
         reason = reason or said
     return None, reason
 
@@ -98,19 +109,19 @@ def _subset(spots: ShotSpots, least: int, seed: int, attempt: int) -> NDArray[np
 
 def _attempt(
     spots: ShotSpots, found: Orientations, target: TargetLattice, settings: IndexSettings
-) -> tuple[Refined | None, str]:
-    """Return the best accepted lattice of those that a search found, judged with all spots."""
-    best: tuple[float, Refined] | None = None
+) -> tuple[Suspect | None, str]:
+    """Return the best acceptable lattice of those that a search found, judged with all spots."""
+    best: Suspect | None = None
     reason = ""
     promising = found.scores[:N_REFINED] >= WORTH_REFINING * found.scores[0]
     for primitive in found.a_matrices[:N_REFINED][promising]:
         refined = refine(spots, target.conventional(primitive), target, settings.cell_sigma)
-        said = refusal(refined, spots, target, settings)
+        suspect = Suspect(refined, spots, target, settings)
+        said = refusal(refined, suspect.odds, spots, target, settings)
         reason = reason or said
-        odds = log_odds(refined, spots, target, settings.cell_sigma)
-        if not said and (best is None or odds > best[0]):
-            best = odds, refined
-    return best[1] if best else None, reason
+        if not said and (best is None or suspect.odds > best.odds):
+            best = suspect
+    return best, reason
 
 
 def _canonical(refined: Refined, target: TargetLattice) -> Refined:

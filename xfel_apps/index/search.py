@@ -229,19 +229,26 @@ def _best_turns(table: Float32) -> tuple[NDArray[np.intp], Float32]:
 
 
 def polish(lattices: Array, trial: _Trial) -> Orientations:
-    """Return the lattices turned to fit the spots best, distinct ones only, best first.
-
-    Reach shrinks from round to round; the cell stays the target's.
-    """
-    q, volume = trial.q, trial.target.primitive_volume_ang3
-    for loose in (2.5, 1.7, 1.2, 1.0):
-        reach = reach_invang(q, volume, loose, trial.strain)
-        lattices = _turn_to_spots(lattices, q, reach)
-    odds = -np.log(share_of_space(reach, volume))
-    squares, _ = _misfits(lattices, q)
-    scores = np.maximum(1.0 - squares / reach**2, 0.0) @ odds
+    """Return the lattices turned to fit the spots best, distinct ones only, best first."""
+    volume = trial.target.primitive_volume_ang3
+    lattices, scores = settled(lattices, trial.q, volume, trial.strain)
     best = np.argsort(-scores, kind="stable")
     return _distinct(lattices[best], scores[best], trial.target)
+
+
+def settled(
+    lattices: Array, q: Array, volume_ang3: float, strain: float = STRAIN_REACH
+) -> tuple[Array, Array]:
+    """Return lattices (n, 3, 3) turned to fit spots q (m, 3) best, and their scores (n,).
+
+    Reach shrinks from round to round; the cells stay what they are, of about the same volume.
+    """
+    for loose in (2.5, 1.7, 1.2, 1.0):
+        reach = reach_invang(q, volume_ang3, loose, strain)
+        lattices = _turn_to_spots(lattices, q, reach)
+    odds = -np.log(share_of_space(reach, volume_ang3))
+    squares, _ = _misfits(lattices, q)
+    return lattices, np.asarray(np.maximum(1.0 - squares / reach**2, 0.0) @ odds)
 
 
 def _misfits(lattices: Array, q: Array) -> tuple[Array, Array]:

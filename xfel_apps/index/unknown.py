@@ -23,7 +23,7 @@ from xfel_apps.index.search import (
     STRAIN_REACH,
     reach_invang,
 )
-from xfel_apps.index.target import Cell, TargetLattice, reduced_basis
+from xfel_apps.index.target import TargetLattice, reduced_basis
 
 Array = NDArray[np.float64]
 
@@ -155,12 +155,12 @@ def best_bases(vectors: Array, q: Array) -> Array:
     triples, volumes = triples[solid], volumes[solid]
     if not len(triples):
         return np.empty((0, 3, 3))
-    scores = _lattice_scores(triples, volumes, q)
+    scores = lattice_scores(triples, volumes, q)
     best = np.argsort(-scores, kind="stable")
     return _distinct_lattices(np.linalg.inv(triples[best[:200]]))
 
 
-def _lattice_scores(triples: Array, volumes: Array, q: Array) -> Array:
+def lattice_scores(triples: Array, volumes: Array, q: Array) -> Array:
     """Return the odds against chance of the spots that fit each lattice."""
     h = q @ triples.transpose(0, 2, 1)
     off = (h - np.rint(h)) @ np.linalg.inv(triples).transpose(0, 2, 1)
@@ -195,7 +195,7 @@ def enlarged(a_matrix: Array, q: Array, max_length_ang: float) -> Array:
     """
     while True:
         triples = np.concatenate([np.eye(3)[None], SUBLATTICES]) @ np.linalg.inv(a_matrix)
-        scores = _lattice_scores(triples, np.abs(np.linalg.det(triples)), q)
+        scores = lattice_scores(triples, np.abs(np.linalg.det(triples)), q)
         better = [row for row in np.argsort(-scores, kind="stable") if scores[row] > scores[0]]
         choices = (reduced_lattice(np.linalg.inv(triples[row])) for row in better)
         short = (a for a in choices if _longest_ang(a) <= max_length_ang)
@@ -214,11 +214,15 @@ def _longest_ang(a_matrix: Array) -> float:
     return float(np.linalg.norm(np.linalg.inv(a_matrix), axis=1).max())
 
 
+def without_symmetry(a_matrix: Array) -> TargetLattice:
+    """Return the cell of A as a target that has no symmetry."""
+    a, b, c, alpha, beta, gamma = (float(value) for value in metric_cell(a_matrix))
+    return TargetLattice((a, b, c, alpha, beta, gamma), "P 1")
+
+
 def _refined(spots: ShotSpots, a_matrix: Array) -> FoundCell:
     """Return the lattice refined with all six cell parameters free."""
-    a, b, c, alpha, beta, gamma = (float(value) for value in metric_cell(a_matrix))
-    cell: Cell = (a, b, c, alpha, beta, gamma)
-    target = TargetLattice(cell, "P 1")
+    target = without_symmetry(a_matrix)
     refined = refine(spots, a_matrix, target, FREE_CELL_SIGMA)
     odds = log_odds(refined, spots, target, FREE_CELL_SIGMA) - CELL_PRIOR
     return FoundCell(reduced_lattice(refined.a_matrix), len(refined.spots), odds)

@@ -1,0 +1,195 @@
+"""Cells that explain a shot's spots better than the one looked for.
+
+Where the cell looked for is wrong, its best lattice is not a random one: it shares a plane, a row
+or every second point with the crystal's own, and so explains some spots far beyond chance. What
+gives it away is that another lattice explains them better, and more of them. So the lattice has to
+win against rivals by its evidence: those with one axis stretched, its sub- and superlattices of
+index 2 and 3, and, where much is left unexplained, whatever cell the spots themselves suggest.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfel_apps.geometry.stills import metric_cell
+from xfel_apps.index.judge import log_odds
+from xfel_apps.index.refine import Refined, ShotSpots, refine
+from xfel_apps.index.search import low_resolution, settled
+from xfel_apps.index.settings import IndexSettings
+from xfel_apps.index.target import TargetLattice, metric_maps
+from xfel_apps.index.unknown import (
+    SUBLATTICES,
+    find_cell,
+    lattice_scores,
+    reduced_lattice,
+    without_symmetry,
+)
+
+Array = NDArray[np.float64]
+
+SURE_SHARE, SURE_EACH = 0.9, 6.0
+"""A lattice with this share of the spots, and log odds a spot, has no rival of another cell: the
+odds are those of spots that fit within the errors of their positions."""
+STRETCHES = np.array([f for f in np.arange(0.85, 1.1501, 0.0075) if abs(f - 1.0) > 0.021])
+"""Factors on an axis that are tried, in steps that refinement follows; nearer to 1 it is the cell's
+own deviation, which is judged elsewhere."""
+MOST_REFINED = 3
+"""Stretched lattices that are refined."""
+SAME_METRIC = 0.05
+"""Relative difference of metrics taken as the same: 2.5 % in length, 1.5 degrees in angle."""
+TOO_LARGE_ODDS = 30.0
+"""Prior odds of the cell given against one that is a half or a third of it."""
+EXPLAINED = 0.8
+"""Of shots of which the lattices explain a smaller share, any other cell is looked for."""
+ROOM = 1.2
+"""It is looked for up to so many times the longest edge."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A lattice of another cell.
+
+    Attributes
+    ----------
+    a_matrix : (3, 3) A of a primitive cell [1/Angstrom]
+    n_spots : spots on it
+    odds : logarithm of its odds against chance, less its prior's
+    """
+
+    a_matrix: Array
+    n_spots: int
+    odds: float
+
+    def beats(self, suspect: "Suspect") -> bool:
+        """Return whether it is likelier than a lattice, and of another cell."""
+        if self.odds <= suspect.odds:
+            return False
+        own = np.asarray(np.linalg.inv(suspect.primitive @ suspect.primitive.T))
+        reduced = reduced_lattice(self.a_matrix)
+        return not len(metric_maps(own, reduced.T @ reduced, SAME_METRIC))
+
+    def verdict(self, suspect: "Suspect") -> str:
+        """Return what a user is told about a lattice that it beats."""
+        cell = " ".join(f"{value:.1f}" for value in metric_cell(self.a_matrix))
+        return (
+            f"best lattice explains {len(suspect.refined.spots)} of {len(suspect.spots.s1)} spots, "
+            f"but one with the primitive cell {cell} explains {self.n_spots}, and is likelier"
+        )
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A lattice that is judged.
+
+    Attributes
+    ----------
+    refined : the lattice
+    spots : all spots that it was to explain
+    target : cell looked for
+    settings : limits
+    """
+
+    refined: Refined
+    spots: ShotSpots
+    target: TargetLattice
+    settings: IndexSettings
+
+    @cached_property
+    def odds(self) -> float:
+        """Logarithm of its odds against chance."""
+        return log_odds(self.refined, self.spots, self.target, self.settings.cell_sigma)
+
+    @property
+    def primitive(self) -> Array:
+        """(3, 3) rows: real vectors of the reduced primitive cell [Angstrom]."""
+        return np.asarray(self.target.primitive @ np.linalg.inv(self.refined.a_matrix))
+
+    @property
+    def low_q(self) -> Array:
+        """Scattering vectors (n, 3) of the spots that rivals are sought with [1/Angstrom]."""
+        q = self.spots.q
+        return np.asarray(q[low_resolution(q)[0]])
+
+
+def near_rival(suspect: Suspect) -> Rival | None:
+    """Return the likeliest of the cells derived from a lattice's own; None if it has no equal."""
+    share = len(suspect.refined.spots) / len(suspect.spots.s1)
+    candidates = list(_multiples(suspect))
+    if share < SURE_SHARE or suspect.odds < SURE_EACH * len(suspect.refined.spots):
+        candidates += _stretched(suspect)
+    rivals = [_refined(real, log_prior, suspect) for real, log_prior in candidates]
+    rivals += _too_large(suspect)
+    better = (rival for rival in rivals if rival.beats(suspect))
+    return max(better, key=lambda rival: rival.odds, default=None)
+
+
+def far_rival(suspect: Suspect, n_explained: int) -> Rival | None:
+    """Return a lattice of any other cell that is likelier; None if there is none.
+
+    Parameters
+    ----------
+    suspect : best lattice of a shot
+    n_explained : spots that all its lattices explain
+    """
+    if n_explained >= EXPLAINED * len(suspect.spots.s1):
+        return None
+    longest = float(np.linalg.norm(suspect.primitive, axis=1).max())
+    found = find_cell(suspect.spots, ROOM * longest, suspect.settings.min_spots)
+    if found is None:
+        return None
+    rival = Rival(found.a_matrix, found.n_indexed, found.log_odds)
+    return rival if rival.beats(suspect) else None
+
+
+def _refined(real: Array, log_prior: float, suspect: Suspect) -> Rival:
+    """Return the lattice of real vectors (3, 3) refined as if its cell had been looked for."""
+    a_matrix, sigma = np.asarray(np.linalg.inv(real)), suspect.settings.cell_sigma
+    target = without_symmetry(a_matrix)
+    refined = refine(suspect.spots, a_matrix, target, sigma)
+    odds = log_odds(refined, suspect.spots, target, sigma) + log_prior
+    return Rival(refined.a_matrix, len(refined.spots), odds)
+
+
+def _stretched(suspect: Suspect) -> list[tuple[Array, float]]:
+    """Return real vectors of the best lattices with one axis stretched, and their log priors."""
+    axes = np.linalg.inv(suspect.refined.a_matrix)
+    factors = np.ones((3, len(STRETCHES), 3))
+    for row in range(3):
+        factors[row, :, row] = STRETCHES
+    real = suspect.target.primitive @ (factors.reshape(-1, 3)[:, :, None] * axes)
+    volume = suspect.target.primitive_volume_ang3
+    lattices, scores = settled(np.asarray(np.linalg.inv(real)), suspect.low_q, volume)
+    best = np.argsort(-scores, kind="stable")[:MOST_REFINED]
+    return [(np.linalg.inv(lattices[row]), -np.log(len(real))) for row in best]
+
+
+def _multiples(suspect: Suspect) -> Iterator[tuple[Array, float]]:
+    """Yield real vectors of the best larger and smaller cell that fit better, and log priors."""
+    smaller = np.linalg.inv(SUBLATTICES).transpose(0, 2, 1)
+    for bases, odds in ((SUBLATTICES, 1.0), (smaller, TOO_LARGE_ODDS)):
+        real = np.concatenate([np.eye(3)[None], bases]) @ suspect.primitive
+        scores = lattice_scores(real, np.abs(np.linalg.det(real)), suspect.low_q)
+        best = int(np.argmax(scores))
+        if best:
+            yield real[best], -np.log(odds * len(bases))
+
+
+def _too_large(suspect: Suspect) -> list[Rival]:
+    """Return the cell that is a half or a third of the lattice's own, if its points hold the spots.
+
+    Every spot on them gains the logarithm of the index; one that is off them loses all.
+    """
+    refined = suspect.refined
+    hkl = refined.hkl @ suspect.target.primitive.T
+    inside = np.einsum("ni,sij->snj", hkl, np.linalg.inv(SUBLATTICES))
+    n_off = np.any(np.abs(inside - np.rint(inside)) > 1e-6, axis=2).sum(axis=1)
+    gain = (len(hkl) - n_off) * np.log(np.linalg.det(SUBLATTICES))
+    gain -= n_off * suspect.odds / len(hkl) + np.log(TOO_LARGE_ODDS * len(SUBLATTICES))
+    best = int(np.argmax(gain))
+    real = np.linalg.inv(SUBLATTICES[best]).T @ suspect.primitive
+    a_matrix = np.asarray(np.linalg.inv(real))
+    n_on = len(hkl) - int(n_off[best])
+    return [Rival(a_matrix, n_on, suspect.odds + float(gain[best]))]
