@@ -6,6 +6,7 @@ from pydantic import Field
 from xfel_apps.config import Section, digest, override, read_yaml
 from xfel_apps.errors import SettingsError
 from xfel_apps.experiment import Experiment
+from xfel_apps.presets import PRESETS
 
 
 class Toy(Section):
@@ -72,3 +73,19 @@ def test_bad_yaml_names_the_file(tmp_path, text):
 def test_names_of_the_workflows_own_folders_are_refused(data):
     with pytest.raises(SettingsError, match=r"cannot be called '(live|datasets)'"):
         Experiment.checked(data)
+
+
+def test_a_preset_fills_in_what_is_not_given():
+    quick = PRESETS["live"]
+    experiment = Experiment.checked({"preset": "live", "merge": {"n_cycles": 7}})
+    assert experiment.merge.n_cycles == 7
+    for name, section in {**quick, "merge": {}}.items():
+        assert experiment.section(name).model_dump().items() >= section.items()
+    again = Experiment.checked(experiment.model_dump(mode="json"))
+    assert again == experiment
+    assert Experiment.checked({"preset": "final"}) == Experiment()
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(SettingsError, match=r"preset: .*'final' or 'live'"):
+        Experiment.checked({"preset": "fast"})

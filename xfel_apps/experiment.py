@@ -19,6 +19,7 @@ from xfel_apps.ingest.settings import IngestSettings
 from xfel_apps.integrate.settings import IntegrateSettings
 from xfel_apps.live.settings import LiveSettings
 from xfel_apps.merge.settings import MergeSettings
+from xfel_apps.presets import Preset, with_preset
 from xfel_apps.refgeom.settings import RefgeomSettings
 from xfel_apps.sources import expand
 from xfel_apps.spotfind.settings import SpotfindSettings
@@ -36,6 +37,9 @@ class Experiment(Section):
     """Folder for results, relative to where the workflow is started."""
     trial: Name = "000"
     """Name of this set of settings; each trial has its own folder under `results`."""
+    preset: Preset = "final"
+    """Best results (the defaults), or quick ones for a shift: `live` changes some defaults (see
+    docs/reference/presets.md). Settings that are given count more than the preset's."""
     runs: dict[Name, list[str]] = Field(default_factory=dict)
     """Run name -> raw files: paths, globs, folders or lists of files."""
     datasets: dict[Name, list[Name]] = Field(default_factory=dict)
@@ -48,6 +52,11 @@ class Experiment(Section):
     integrate: IntegrateSettings = IntegrateSettings()
     merge: MergeSettings = MergeSettings()
     refgeom: RefgeomSettings = RefgeomSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, data: Any) -> Any:
+        return with_preset(data) if isinstance(data, Mapping) else data
 
     @model_validator(mode="after")
     def _datasets_have_runs(self) -> Self:
