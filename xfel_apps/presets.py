@@ -11,9 +11,9 @@ Preset = Literal["final", "live"]
 PRESETS: dict[Preset, dict[str, dict[str, Any]]] = {
     "final": {},
     "live": {
-        "index": {"tries": 0, "max_lattices": 1},
+        "spotfind": {"method": "dispersion"},
         "integrate": {"fit_profiles": False},
-        "merge": {"n_cycles": 3},
+        "merge": {"post_refinement": False, "n_cycles": 3},
     },
 }
 """Preset -> section -> settings that differ from the defaults."""
