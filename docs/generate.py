@@ -19,6 +19,7 @@ from xfel_apps.config import Section
 from xfel_apps.containers.crystals import CRYSTALS
 from xfel_apps.containers.events import EVENTS
 from xfel_apps.containers.product import Product
+from xfel_apps.containers.refined import REFINED
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.rows import Rows
 from xfel_apps.containers.spots import SPOTS
@@ -45,7 +46,7 @@ def pages() -> dict[Path, str]:
 def sections() -> dict[str, type[Section]]:
     """Return section name -> its class, in the order of the data flow."""
     fields = Experiment.model_fields
-    named = {name: fields[name].annotation for name in ("worker", *STAGES, "refgeom")}
+    named = {name: fields[name].annotation for name in ("worker", *STAGES, "refgeom", "diffbragg")}
     return {**named, "simulate": SimulateSettings, "plan": PlanSettings}  # type: ignore[dict-item]  # all are sections
 
 
@@ -93,7 +94,7 @@ def cli_page() -> str:
 def products_page() -> str:
     """Return the reference of the containers' tables and columns."""
     parts = [MADE, "# Products\n", "One HDF5 file a rank; a group a table, a dataset a column.\n"]
-    for product in (EVENTS, SPOTS, CRYSTALS, REFLECTIONS):
+    for product in (EVENTS, SPOTS, CRYSTALS, REFLECTIONS, REFINED):
         parts += _product(product)
     return "\n".join(parts) + "\n"
 

@@ -59,6 +59,15 @@ def dataset_crystals(wildcards):
     ]
 
 
+def refined_runs():
+    """Return the manifests of all runs' shots refined for the datasets that they belong to."""
+    return [
+        (folder / run / "refined.json").as_posix()
+        for name, folder in DATASETS.items()
+        for run in EXPERIMENT.datasets[name]
+    ]
+
+
 def dataset_key(wildcards):
     """Return the digest of what determines a dataset's version."""
     return KEYS[wildcards.dataset]

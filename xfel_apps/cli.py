@@ -120,7 +120,7 @@ def _settings(
     data.setdefault(stage, {}).update(extra)
     experiment = Experiment.checked(data)
     arguments = ["--settings", experiment.section(stage).canonical()]
-    if stage in ("spotfind", "index", "integrate"):
+    if stage in ("spotfind", "index", "integrate", "diffbragg"):
         arguments += ["--worker", experiment.worker.canonical()]
     return arguments
 
@@ -284,6 +284,33 @@ def refgeom(
     inputs = [str(run / "crystals.json") for run in runs]
     files = ["--crystals", *inputs, "--geometry", str(out / "geometry.json")]
     launch("refgeom", [*files, *settings], ranks, hands_out=False)
+
+
+@app.command("refine-shots")
+@expected_errors
+def refine_shots(
+    run: RunFolder,
+    merged: Annotated[Path, typer.Option(help="folder of the merged data: merged.json, .mtz")],
+    out: Annotated[
+        Path | None, typer.Option(help="manifest to write [default: RUN/refined.json]")
+    ] = None,
+    ranks: Workers = CORES,
+    config: Config = None,
+    assignments: Sets = None,
+) -> None:
+    """Refine each shot's lattices against every pixel near a spot (diffBragg, stage 1).
+
+    Intensities start from the merged data. Settings: section diffbragg.
+
+    Example: xfelflow refine-shots results/000/r0014 --merged results/000/datasets/all/v001
+    """
+    from xfel_apps.launch import launch
+
+    settings = _settings("diffbragg", config, assignments, {})
+    names = ("events", "spots", "crystals", "reflections")
+    files = [x for name in names for x in (f"--{name}", str(run / f"{name}.json"))]
+    files += ["--merged", str(merged / "merged.json")]
+    launch("diffbragg", [*files, "--refined", str(out or run / "refined.json"), *settings], ranks)
 
 
 @app.command()

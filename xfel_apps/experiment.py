@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from xfel_apps.config import Section, digest
 from xfel_apps.containers.results import LIVE
+from xfel_apps.diffbragg.settings import DiffbraggSettings
 from xfel_apps.errors import SettingsError
 from xfel_apps.index.settings import IndexSettings
 from xfel_apps.ingest.settings import IngestSettings
@@ -52,6 +53,7 @@ class Experiment(Section):
     integrate: IntegrateSettings = IntegrateSettings()
     merge: MergeSettings = MergeSettings()
     refgeom: RefgeomSettings = RefgeomSettings()
+    diffbragg: DiffbraggSettings = DiffbraggSettings()
 
     @model_validator(mode="before")
     @classmethod

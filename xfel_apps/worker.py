@@ -40,6 +40,14 @@ class Processor(Protocol):
         """Make durable whatever is kept beside the containers; called before each flush."""
 
 
+class Digested(Protocol):
+    """A manifest of anything."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that determines what it stands for."""
+
+
 @dataclass(frozen=True)
 class StageRun:
     """One stage on one run.
@@ -50,7 +58,7 @@ class StageRun:
     manifest : path of the manifest, the file target; containers go in the folder beside it
     run : name of the run
     settings : the stage's section
-    inputs : the manifests read, by product
+    inputs : the manifests read, by product; what counts is their digest
     carried : outcome of every event before this stage
     todo : events that this stage is to process
     worker : how ranks work
@@ -60,7 +68,7 @@ class StageRun:
     manifest: Path
     run: str
     settings: Section
-    inputs: Mapping[str, Manifest]
+    inputs: Mapping[str, Digested]
     carried: Mapping[int, Outcome]
     todo: Sequence[int]
     worker: WorkerSettings = field(default_factory=WorkerSettings)

@@ -13,6 +13,7 @@ from xfel_apps.compute.forward import (
     Illumination,
     MosaicCrystal,
     Rectangles,
+    Sampling,
     forward,
 )
 from xfel_apps.compute.shoebox import BeamLine, shoebox_derivatives, shoebox_photons
@@ -138,7 +139,7 @@ def test_limit_of_many_domains_and_wavelengths(spread_deg: float, bandwidth: flo
         boxes,
         MosaicCrystal(domains, tuple(crystal.n_cells), same, "gaussian"),
         Illumination(beam.wavelength_ang * (1 + bandwidth * waves), fluence * weights),
-        oversample=2,
+        Sampling(oversample=2),
     )
     assert len(hkl) > 10
     np.testing.assert_allclose(found / expected.max(), expected / expected.max(), atol=0.01)

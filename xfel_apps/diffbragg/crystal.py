@@ -64,6 +64,10 @@ class PixelCrystal:
         left, _, right = np.linalg.svd(a_matrix @ np.linalg.inv(b_matrix(cell)))
         return cls(left @ right, cell, space_group, np.asarray(n_cells, float), spread_deg, 1.0)
 
+    def with_bandwidth(self, bandwidth: float) -> "PixelCrystal":
+        """Return the same lattice in a beam of another bandwidth."""
+        return replace(self, bandwidth=bandwidth)
+
     @property
     def a_matrix(self) -> Array:
         """A (3, 3), columns a*, b*, c* [1/Angstrom]."""
@@ -100,11 +104,13 @@ class Parameters:
 
     Attributes
     ----------
+    lattice : turns, cell, blocks and mosaic spread are free, not the scale alone
     anisotropic_blocks : N along a, b and c apart
     shift : the detector may move along x, y and z
     wavelength, bandwidth : are free
     """
 
+    lattice: bool = True
     anisotropic_blocks: bool = False
     shift: bool = False
     wavelength: bool = False
@@ -112,11 +118,13 @@ class Parameters:
 
     def names(self, crystal: PixelCrystal) -> list[str]:
         """Return the name of each parameter, in order, its unit at the end."""
-        n_cell = free_parameters(crystal.space_group).shape[1]
-        result = ["turn_x_rad", "turn_y_rad", "turn_z_rad"]
-        result += [f"cell_{i}" for i in range(n_cell)]
-        result += ["ln_n_a", "ln_n_b", "ln_n_c"] if self.anisotropic_blocks else ["ln_n"]
-        result += ["ln_spread", "ln_scale"]
+        result = ["ln_scale"]
+        if self.lattice:
+            n_cell = free_parameters(crystal.space_group).shape[1]
+            result += ["turn_x_rad", "turn_y_rad", "turn_z_rad"]
+            result += [f"cell_{i}" for i in range(n_cell)]
+            result += ["ln_n_a", "ln_n_b", "ln_n_c"] if self.anisotropic_blocks else ["ln_n"]
+            result += ["ln_spread"]
         result += ["shift_x_mm", "shift_y_mm", "shift_z_mm"] if self.shift else []
         result += ["ln_wavelength"] if self.wavelength else []
         return result + (["ln_bandwidth"] if self.bandwidth else [])
@@ -126,14 +134,15 @@ class Parameters:
         names = self.names(crystal)
         at = dict(zip(names, step, strict=True))
         free = free_parameters(crystal.space_group)
-        change = np.array([at[f"cell_{i}"] for i in range(free.shape[1])])
+        turn = np.array([at.get(f"turn_{axis}_rad", 0.0) for axis in "xyz"])
+        change = np.array([at.get(f"cell_{i}", 0.0) for i in range(free.shape[1])])
         blocks = [at.get(f"ln_n_{axis}", at.get("ln_n", 0.0)) for axis in "abc"]
         return replace(
             crystal,
-            orientation=rotation(step[:3]) @ crystal.orientation,
+            orientation=rotation(turn) @ crystal.orientation,
             cell=crystal.cell + free @ change,
             n_cells=crystal.n_cells * np.exp(blocks),
-            spread_deg=float(crystal.spread_deg * np.exp(at["ln_spread"])),
+            spread_deg=float(crystal.spread_deg * np.exp(at.get("ln_spread", 0.0))),
             scale=float(crystal.scale * np.exp(at["ln_scale"])),
             bandwidth=float(crystal.bandwidth * np.exp(at.get("ln_bandwidth", 0.0))),
         )
@@ -141,8 +150,10 @@ class Parameters:
     def to_basis(self, crystal: PixelCrystal, hkl: IntArray) -> Array:
         """Return what each parameter does to the spots: (n, n_parameters, 17) in `Basis`."""
         moves = _Moves(crystal, hkl)
-        rows = moves.turns() + moves.cells() + moves.blocks(apart=self.anisotropic_blocks)
-        rows += [moves.spread(), moves.scale()]
+        rows = [moves.column(Basis.AMPLITUDE)]
+        if self.lattice:
+            rows += moves.turns() + moves.cells() + moves.blocks(apart=self.anisotropic_blocks)
+            rows += [moves.spread()]
         rows += [moves.column(Basis.SHIFT + i) for i in range(3)] if self.shift else []
         rows += [moves.column(Basis.WAVELENGTH)] if self.wavelength else []
         rows += [moves.bandwidth()] if self.bandwidth else []
@@ -196,10 +207,6 @@ class _Moves:
         variance = self._crystal.bandwidth**2
         return self._row(np.zeros_like(self._q), 2.0 * variance * self._outer(self._q), 0.0)
 
-    def scale(self) -> Array:
-        """Return the row of the logarithm of the scale."""
-        return self.column(Basis.AMPLITUDE)
-
     def column(self, number: int) -> Array:
         """Return the row of a parameter that is a column of the basis itself."""
         row = np.zeros((len(self._hkl), N_BASIS))
@@ -233,6 +240,13 @@ class _Moves:
         ln_det = np.einsum("nij,nji->n", self._precision, covariance)
         row[:, Basis.AMPLITUDE] = ln_volume - 0.5 * ln_det
         return row
+
+
+def turned_deg(one: PixelCrystal, other: PixelCrystal) -> float:
+    """Return the angle between the orientations of two lattices [degree]."""
+    turn = one.orientation @ other.orientation.T
+    axis = turn[[2, 0, 1], [1, 2, 0]] - turn[[1, 2, 0], [2, 0, 1]]
+    return float(np.degrees(np.arctan2(np.linalg.norm(axis), np.trace(turn) - 1.0)))
 
 
 def rotation(turn_rad: Array) -> Array:

@@ -1,11 +1,13 @@
 """What the merged data say of each intensity before a shot's pixels are seen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from xfel_apps.errors import ContainerError
 
@@ -102,9 +104,37 @@ class ExpectedIntensities:
         ln_sigma[rows] = self.sigma_box[tuple(index[rows].T)]
         return value, ln_sigma
 
-    def is_merged(self, hkl: IntArray) -> NDArray[np.bool_]:
-        """Return which of `hkl` (n, 3) have a merged value."""
-        return self.at(hkl)[1] < LN_WILSON_SIGMA
+
+def modes(expected: ExpectedIntensities) -> list[IntArray]:
+    """Return matrices M of the ways to index that spots alone do not tell apart: ``hkl @ M``.
+
+    The first is the identity; they are the operators of the lattice that the point group lacks.
+    """
+    laws = gemmi.find_twin_laws(expected.cell, expected.space_group, 0.5, False)
+    return [np.eye(3, dtype=np.int64)] + [np.array(op.rot, dtype=np.int64) // 24 for op in laws]
+
+
+def best_mode(
+    expected: ExpectedIntensities,
+    operators: Sequence[IntArray],
+    hkl: IntArray,
+    intensity: NDArray[np.floating],
+) -> int:
+    """Return the number of the way of indexing that agrees best with the merged intensities.
+
+    Parameters
+    ----------
+    expected, operators : merged intensities, and the ways
+    hkl, intensity : (n, 3), (n,) integrated reflections of a lattice
+    """
+    if len(operators) == 1 or len(hkl) < 3:
+        return 0
+    ranks = rankdata(intensity)
+    agreement = [
+        float(np.corrcoef(rankdata(expected.at(hkl @ operator)[0]), ranks)[0, 1])
+        for operator in operators
+    ]
+    return int(np.argmax(np.nan_to_num(agreement, nan=-1.0)))
 
 
 def _shells(s2: Array, intensity: Array) -> tuple[Array, Array]:

@@ -62,7 +62,7 @@ class Restraints:
         """Return gradient (p,) and curvature (p, p) of `cost`."""
         names = parameters.names(crystal)
         slope, bend = np.zeros(len(names)), np.zeros((len(names), len(names)))
-        for name, off, by in self._terms(crystal):
+        for name, off, by in self._terms(crystal) if parameters.lattice else []:
             row = names.index(name if name in names else "ln_n")
             slope[row] += off * by
             bend[row, row] += by**2

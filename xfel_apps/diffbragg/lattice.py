@@ -1,0 +1,217 @@
+"""Refinement of one lattice against the pixels of its spots."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfel_apps.compute.forward import Rectangles
+from xfel_apps.compute.shoebox import BeamLine, pixels_of, shoebox_photons
+from xfel_apps.diffbragg.boxes import Boxes, Frame, choose_boxes, cut_pixels, expected_spots
+from xfel_apps.diffbragg.crystal import Parameters, PixelCrystal
+from xfel_apps.diffbragg.fit import Fitted, ShotPixels, ShotState, Target, fit
+from xfel_apps.diffbragg.intensities import ExpectedIntensities
+from xfel_apps.diffbragg.restraints import Restraints
+from xfel_apps.diffbragg.settings import DiffbraggSettings
+from xfel_apps.errors import ShotError
+from xfel_apps.geometry.prediction import Predictions
+
+Array = NDArray[np.float64]
+F4 = NDArray[np.float32]
+
+CORE_PX = 4.0
+"""Pixels nearer to a prediction may hold its spot; the others start the background."""
+
+SHARP = 1.5
+"""Sub-pixels are at most so many standard deviations of the sharpest spot wide."""
+
+MOST_SUB_PIXELS = 4
+SPOT_FREE = 0.1
+"""Pixels whose spot is below this share of the background can be told to be outliers."""
+
+
+@dataclass(frozen=True)
+class Refined:
+    """A lattice, its boxes and how it was fitted.
+
+    Attributes
+    ----------
+    boxes, shot : the pixels of the last round
+    before, after : the model as it was, scale and background fitted, and refined
+    misfit_before : (n,) minus log likelihood of each box
+    parameters : what was free
+    """
+
+    boxes: Boxes
+    shot: ShotPixels
+    parameters: Parameters
+    before: ShotState
+    misfit_before: Array
+    after: Fitted
+
+
+@dataclass(frozen=True)
+class LatticeTask:
+    """What is refined.
+
+    Attributes
+    ----------
+    frame : pixels and geometry
+    expected : intensities
+    others : spots that other lattices of the shot are expected to have
+    d_min_ang : resolution limit
+    restraints, settings : how to refine
+    """
+
+    frame: Frame
+    expected: ExpectedIntensities
+    others: Predictions | None
+    d_min_ang: float
+    restraints: Restraints
+    settings: DiffbraggSettings
+
+    def refine(self, start: PixelCrystal) -> Refined:
+        """Return the refined lattice."""
+        crystal = first = start
+        result = None
+        for _ in range(self.settings.rounds):
+            result = self._round(crystal, first)
+            crystal = result.after.state.crystal
+        assert result is not None  # there is at least one round
+        return result
+
+    def _round(self, crystal: PixelCrystal, first: PixelCrystal) -> Refined:
+        """Choose boxes with `crystal`, and fit; `first` is the lattice as it was."""
+        boxes, shot = self.pixels(crystal)
+        parameters = Parameters(anisotropic_blocks=self.settings.anisotropic_blocks)
+        settings = self.settings
+        state = scaled(shot, crystal)
+        shot = self._without_outliers(shot, state)
+        target = Target(shot, parameters, self.restraints)
+        after = fit(target, scaled(shot, crystal), settings.max_steps, settings.tolerance)
+        before = only_local(target, scaled(shot, first), settings)
+        return Refined(boxes, shot, parameters, before.state, before.misfit, after)
+
+    def pixels(self, crystal: PixelCrystal) -> tuple[Boxes, ShotPixels]:
+        """Return the boxes that tell most of a lattice and what is known of them."""
+        frame, settings = self.frame, self.settings
+        found, share = expected_spots(
+            crystal, frame.detector, frame.beam, self.d_min_ang, settings.reach
+        )
+        strength = self.expected.at(found.hkl)[0] * share * frame.beam.polarization(found.s1)
+        boxes = choose_boxes(found, strength, frame.detector, settings.max_boxes, settings.box_px)
+        all_spots = found if self.others is None else Predictions.concatenate([found, self.others])
+        observed = cut_pixels(frame, boxes, all_spots)
+        boxes, observed = _with_pixels(boxes, observed)
+        if len(boxes) < settings.min_boxes:
+            raise ShotError(
+                f"diffbragg: {len(boxes)} spots are expected on good pixels, fewer than "
+                f"diffbragg.min_boxes={settings.min_boxes}"
+            )
+        intensity, ln_sigma = self.expected.at(boxes.found.hkl)
+        beam = beam_line(frame, settings.oversample or sub_pixels(frame, crystal, boxes))
+        rectangles = boxes.rectangles(frame.detector)
+        noise = settings.readout_sigma
+        variance = readout_variance(rectangles, observed) if noise is None else noise**2
+        return boxes, ShotPixels(
+            rectangles, observed, boxes.found.hkl, intensity, ln_sigma, beam, variance
+        )
+
+    def _without_outliers(self, shot: ShotPixels, state: ShotState) -> ShotPixels:
+        """Return the pixels without background pixels that lie far from it."""
+        photons = shoebox_photons(shot.boxes, state.spots(shot), shot.beam)
+        dark = replace(state.spots(shot), amplitude=np.zeros(len(shot)))
+        background = shoebox_photons(shot.boxes, dark, shot.beam)
+        sigma = np.sqrt(np.maximum(background, 0.1) + shot.readout_variance)
+        is_background = photons - background < SPOT_FREE * sigma
+        far = np.abs(shot.observed - photons) > self.settings.outlier_sigmas * sigma
+        return replace(
+            shot, observed=np.where(is_background & far, np.nan, shot.observed).astype(np.float32)
+        )
+
+
+def only_local(target: Target, state: ShotState, settings: DiffbraggSettings) -> Fitted:
+    """Return the fit of scale, intensities and backgrounds, the lattice left as it is."""
+    fixed = replace(target, parameters=replace(target.parameters, lattice=False))
+    return fit(fixed, state, settings.max_steps, settings.tolerance)
+
+
+def beam_line(frame: Frame, oversample: int) -> BeamLine:
+    """Return the beam as the pixels' model takes it."""
+    beam = frame.beam
+    return BeamLine(
+        beam.wavelength_ang,
+        beam.direction,
+        beam.polarization_fraction,
+        beam.polarization_normal,
+        oversample,
+    )
+
+
+def sub_pixels(frame: Frame, crystal: PixelCrystal, boxes: Boxes) -> int:
+    """Return how finely pixels must be divided for the sharpest spots."""
+    variance = np.linalg.eigvalsh(crystal.covariance(boxes.found.hkl))[:, 0].min()
+    panel = frame.detector.panels[int(boxes.found.panel[0])]
+    distance_mm = np.linalg.norm(frame.detector.origins_mm, axis=1).min()
+    pixel = max(panel.pixel_mm) / distance_mm / frame.beam.wavelength_ang
+    return int(np.clip(np.ceil(pixel / (SHARP * np.sqrt(variance))), 1, MOST_SUB_PIXELS))
+
+
+def _with_pixels(boxes: Boxes, observed: F4) -> tuple[Boxes, F4]:
+    """Return the boxes of which most pixels may be used."""
+    counts = boxes.size.prod(axis=1)
+    box = np.repeat(np.arange(len(boxes)), counts)
+    used = np.bincount(box, np.isfinite(observed), len(boxes))
+    kept = used >= 0.5 * counts
+    return boxes.take(kept), observed[kept[box]]
+
+
+def _background_pixels(boxes: Rectangles, observed: F4) -> tuple[NDArray[np.int64], Array]:
+    """Return box and photons of the pixels away from the boxes' centres."""
+    box, fast, slow = pixels_of(boxes)
+    middle = 0.5 * (boxes.sizes - 1)[box]
+    far = np.hypot(fast - middle[:, 0], slow - middle[:, 1]) > CORE_PX
+    far &= np.isfinite(observed)
+    return box[far], observed[far].astype(float)
+
+
+def _mean_background(boxes: Rectangles, observed: F4) -> Array:
+    """Return the level (n,) of each box's background, its highest pixels left out."""
+    box, photons = _background_pixels(boxes, observed)
+    n = len(boxes.sizes)
+    for _ in range(2):
+        count = np.maximum(np.bincount(box, minlength=n), 1)
+        mean = np.bincount(box, photons, n) / count
+        variance = np.bincount(box, photons**2, n) / count - mean**2
+        near = photons - mean[box] < 4.0 * np.sqrt(np.maximum(variance[box], 0.25))
+        box, photons = box[near], photons[near]
+    return np.asarray(np.bincount(box, photons, n) / np.maximum(np.bincount(box, minlength=n), 1))
+
+
+def readout_variance(boxes: Rectangles, observed: F4) -> float:
+    """Return the variance of background pixels beyond that of counting [photon^2]."""
+    mean = _mean_background(boxes, observed)
+    box, photons = _background_pixels(boxes, observed)
+    near = np.abs(photons - mean[box]) < 5.0 * np.sqrt(np.maximum(mean[box], 0.0) + 1.0)
+    box, photons = box[near], photons[near]
+    count = np.bincount(box, minlength=len(mean))
+    beyond = np.bincount(box, (photons - mean[box]) ** 2, len(mean)) / np.maximum(count - 1, 1)
+    told = count >= 20
+    return max(0.0, float(np.median((beyond - np.maximum(mean, 0.0))[told]))) if told.any() else 0.0
+
+
+def scaled(shot: ShotPixels, crystal: PixelCrystal) -> ShotState:
+    """Return a state with the scale and backgrounds that the pixels suggest for the crystal."""
+    background = np.zeros((len(shot), 3))
+    background[:, 0] = _mean_background(shot.boxes, shot.observed)
+    zero = np.zeros(len(shot))
+    unit = ShotState(replace(crystal, scale=1.0), zero, background * 0.0)
+    spots = shoebox_photons(shot.boxes, unit.spots(shot), shot.beam)
+    box, _, _ = pixels_of(shot.boxes)
+    used = np.isfinite(shot.observed)
+    level = background[box, 0]
+    weight = used * spots / (np.maximum(level, 0.1) + shot.readout_variance)
+    net = np.where(used, shot.observed, 0.0) - level
+    scale = float(np.sum(weight * net) / max(float(np.sum(weight * spots)), 1e-300))
+    least = 1.0 / max(float(spots.max()), 1e-300)
+    return ShotState(replace(crystal, scale=max(scale, 1e-3 * least)), zero, background)
