@@ -246,6 +246,12 @@ def integrate(
 def merge(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of runs")],
     out: Annotated[Path, typer.Option(help="folder for merged.mtz, merged.json and plots")],
+    onto: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="folder of merged data: add to them the crystals that they lack"
+        ),
+    ] = None,
     d_min: DMin = None,
     ranks: Workers = CORES,
     config: Config = None,
@@ -254,12 +260,16 @@ def merge(
     """Scale and merge the reflections of runs to structure factors.
 
     Example: xfelflow merge results/000/r0014 results/000/r0015 --out merged --d-min 2.3
+
+    One run more, for the work of that run: xfelflow merge results/000/r0016 --onto merged
+    --out more --d-min 2.3
     """
     from xfel_apps.launch import launch
 
     settings = _settings("merge", config, assignments, _given(d_min_ang=d_min))
     inputs = [str(run / "reflections.json") for run in runs]
     files = ["--reflections", *inputs, "--merged", str(out / "merged.json")]
+    files += ["--onto", str(onto / "merged.json")] if onto else []
     launch("merge", [*files, *settings], ranks, hands_out=False)
 
 

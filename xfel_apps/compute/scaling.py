@@ -135,6 +135,10 @@ class Sums:
             self.weighted, self.weight, out=np.zeros_like(self.weighted), where=self.weight > 0
         )
 
+    def plus(self, other: "Sums") -> "Sums":
+        """Return the sums of the observations in either."""
+        return Sums(self.weighted + other.weighted, self.weight + other.weight)
+
 
 def total_by(group: Index, values: Real, n_groups: int) -> Array:
     """Return the sum of `values` (n,) in each group (n_groups,), added in the order given.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,11 @@ class MergedManifest:
     n_observations, n_rejected : merged, and left out as outliers
     error_model : counting, partiality, relative: see `xfel_apps.compute.scaling.ErrorModel`
     statistics : `overall`, `shells` and the Wilson plot: see `xfel_apps.merge.statistics`
-    files : what lies beside the manifest: `mtz`, `plot`, `unmerged`
+    files : what lies beside the manifest: `mtz`, `plot`, `state`, `unmerged`
+    growth : empty where all crystals were merged together. Where some were added to others: `onto`
+        (digest of what they were added to), `crystals_before`, `crystals_anew` (crystals when all
+        were merged together last) and `drift` (how far off the added ones are: 1 is as their
+        errors let expect; None: not known)
     key : digest of the raw files and all stages' settings, which a workflow names versions by
     """
 
@@ -51,6 +55,7 @@ class MergedManifest:
     files: Mapping[str, str]
     key: str = ""
     modes_chosen: str = ""
+    growth: Mapping[str, Any] = field(default_factory=dict)
     product: str = "merged"
     stage: str = "merge"
     version: int = VERSION

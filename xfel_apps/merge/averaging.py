@@ -70,6 +70,39 @@ class State:
     sd_tilt_mrad: float = SD_TILT_MRAD
     sd_width: float = SD_WIDTH
 
+    @classmethod
+    def first(cls, scales: Scales, n_slots: int, model: ErrorModel, **spreads: float) -> "State":
+        """Return the state in which nothing has been summed yet."""
+        nothing = np.zeros(n_slots)
+        prior = Prior(nothing, nothing)
+        return cls(scales, Sums(nothing, nothing), nothing, prior, model, **spreads)
+
+    @property
+    def spreads(self) -> dict[str, float]:
+        """Return the spreads by name."""
+        names = ("sd_log", "sd_tilt_mrad", "sd_width")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Intensities that scales are fitted to instead of the mean of the other crystals.
+
+    Attributes
+    ----------
+    mean, variance : (n_slots,)
+    is_known : (n_slots,)
+    """
+
+    mean: Array
+    variance: Array
+    is_known: Mask
+
+    @classmethod
+    def of(cls, sums: Sums, prior: Prior) -> "Target":
+        """Return the intensities that sums and what is expected let expect."""
+        return cls(*prior.posterior(sums), sums.weight > 0)
+
 
 @dataclass(frozen=True)
 class Totals:
@@ -82,11 +115,36 @@ class Totals:
     information : (n_slots,) weights if every reflection had the mean intensity expected. They tell
         which reflections were recorded well enough, without looking at the intensity that was
         found: to choose by that would bias what is chosen.
+    quiet : (n_slots,) weights by background noise alone
     """
 
     halves: tuple[Sums, Sums]
     counts: NDArray[np.int64]
     information: Array
+    quiet: Array
+
+    @classmethod
+    def none(cls, n_slots: int) -> "Totals":
+        """Return the sums of no observation."""
+        zero = np.zeros(n_slots)
+        return cls((Sums(zero, zero), Sums(zero, zero)), zero.astype(np.int64), zero, zero)
+
+    @property
+    def sums(self) -> Sums:
+        """Return the sums of both halves."""
+        return self.halves[0].plus(self.halves[1])
+
+    def plus(self, other: "Totals") -> "Totals":
+        """Return the sums of the observations in either."""
+        first, second = (
+            mine.plus(others) for mine, others in zip(self.halves, other.halves, strict=True)
+        )
+        return Totals(
+            (first, second),
+            self.counts + other.counts,
+            self.information + other.information,
+            self.quiet + other.quiet,
+        )
 
 
 class Averager:
@@ -111,7 +169,8 @@ class Averager:
         self.centric: Mask = np.repeat(unique.centric, unique.slots_each)
         self.spread: Array = np.where(self.centric, 2.0, 1.0)
         self.slots_each = unique.slots_each
-        self.target: tuple[Sums, Prior] | None = None
+        self.target: Target | None = None
+        self.before = Totals.none(self.n_slots)
         self.rejected = np.zeros(len(mine), dtype=bool)
         self._cut()
 
@@ -121,12 +180,25 @@ class Averager:
 
     def start(self, scales: Scales) -> State:
         """Return the state before any scaling."""
-        model = ErrorModel()
-        nothing = np.zeros(self.n_slots)
-        state = State(scales, Sums(nothing, nothing), nothing, Prior(nothing, nothing), model)
+        state = State.first(scales, self.n_slots, ErrorModel())
         weighted, weight = self.total(partial(self._sums, state), 2)
         sums = Sums(weighted, weight)
         return replace(state, sums=sums, prior=self.prior_of(sums, weight))
+
+    def start_onto(self, before: Totals, state: State) -> State:
+        """Return the state in which crystals are added to what was merged before.
+
+        Scales are fitted to the means of that, and all sums have it in them.
+
+        Parameters
+        ----------
+        before : sums of what was merged
+        state : scales to begin with, error model and spreads
+        """
+        self.before = before
+        prior = self.prior_of(before.sums, before.quiet)
+        self.target = Target.of(before.sums, prior)
+        return replace(state, sums=before.sums, prior=prior)
 
     def scale_to(self, reference: Array, like: Prior) -> None:
         """From now on fit scales to `reference` (n_slots,), NaN where unknown, not to the mean.
@@ -138,7 +210,7 @@ class Averager:
         rough = Sums(np.where(known, reference * level, 0.0), known.astype(float))
         prior = self.prior_of(rough, rough.weight)
         weight = np.where(known, (REFERENCE_SIGMA * prior.mean) ** -2.0, 0.0)
-        self.target = Sums(rough.weighted * weight, weight), prior
+        self.target = Target.of(Sums(rough.weighted * weight, weight), prior)
 
     def prior_of(self, sums: Sums, quiet: Array) -> Prior:
         """Return Wilson's prior for all slots; `quiet` are weights from background noise alone."""
@@ -173,7 +245,7 @@ class Averager:
         return factor * partiality, model.variance(obs.noise, factor, partiality, mean[obs.slot])
 
     def each_residuals(
-        self, state: State, target: tuple[Sums, Prior] | None = None
+        self, state: State, target: Target | None = None
     ) -> Iterator[tuple[Block, Observations, Residuals]]:
         """Yield blocks of this rank's crystals, their observations and how those deviate.
 
@@ -184,9 +256,7 @@ class Averager:
             obs = self._wide(block)
             yield block, obs, self._residuals(obs, state, target)
 
-    def _residuals(
-        self, obs: Observations, state: State, target: tuple[Sums, Prior] | None
-    ) -> Residuals:
+    def _residuals(self, obs: Observations, state: State, target: Target | None) -> Residuals:
         """Return the residuals of observations."""
         x, weighed = self.expectation(obs, state.scales, state.model, state.weigh_by)
         if target is None:
@@ -194,9 +264,8 @@ class Averager:
             prior = Prior(state.prior.mean[obs.slot], state.prior.variance[obs.slot])
             mean, unsure, is_common = leave_one_out(sums, prior, obs.intensity, x, weighed)
         else:
-            sums, prior = target
-            is_common = sums.weight[obs.slot] > 0
-            mean, unsure = (values[obs.slot] for values in prior.posterior(sums))
+            mean, unsure = target.mean[obs.slot], target.variance[obs.slot]
+            is_common = target.is_known[obs.slot]
         partiality = obs.partiality.astype(float)
         return Residuals(
             expected=x * mean,
@@ -210,9 +279,9 @@ class Averager:
         self, state: State, used: NDArray[np.bool_], *, fit_b: bool, post_refine: bool = False
     ) -> State:
         """Return the state after one step of the scales, of tilts and widths, and new means."""
-        any_used = bool(used.any())
+        stands_alone = bool(used.any()) and not self.before.counts.any()
         prior = ScalePrior(
-            float(np.mean(state.scales.log_scale[used])) if any_used else 0.0,
+            float(np.mean(state.scales.log_scale[used])) if stands_alone else 0.0,
             state.sd_log,
             SD_B_ANG2 if fit_b else 1e-6,
             state.sd_tilt_mrad,
@@ -223,18 +292,11 @@ class Averager:
         scales = replace(state.scales, table=table.copy())
         if self.target is None:
             scales = scales.centred(used)
-        spread = np.var(scales.log_scale[used]) + unsure[used, 0].mean() if any_used else 1.0
-        sd_log = float(np.clip(np.sqrt(spread), MIN_SD_LOG, MAX_SD_LOG))
-        if post_refine and any_used:
+        if post_refine:
             self._move(scales.table - state.scales.table)
-            square = np.mean(scales.table[used] ** 2 + unsure[used], axis=0)
-            tilt, width = np.sqrt(square[2:4].mean()), np.sqrt(square[4:6].mean())
-            state = replace(
-                state,
-                sd_tilt_mrad=float(np.clip(tilt, MIN_SD_TILT_MRAD, MAX_SD_TILT_MRAD)),
-                sd_width=float(np.clip(width, MIN_SD_WIDTH, MAX_SD_WIDTH)),
-            )
-        return self.renewed(replace(state, scales=scales, sd_log=sd_log))
+        if stands_alone:
+            state = _with_spreads(state, scales, unsure, used, post_refine=post_refine)
+        return self.renewed(replace(state, scales=scales))
 
     def _stepped(self, state: State, prior: ScalePrior, *, post_refine: bool) -> Array:
         """Return (n, 2, 6) of this rank's crystals: new values and variances."""
@@ -265,8 +327,8 @@ class Averager:
         """
         state = replace(state, weigh_by=state.prior.posterior(state.sums)[0])
         weighted, weight, quiet = self.total(partial(self._renewed, state), 3)
-        sums = Sums(weighted, weight)
-        return replace(state, sums=sums, prior=self.prior_of(sums, quiet))
+        sums = self.before.sums.plus(Sums(weighted, weight))
+        return replace(state, sums=sums, prior=self.prior_of(sums, self.before.quiet + quiet))
 
     def _renewed(self, state: State, block: Block) -> Array:
         """Return (3, n_slots) of a block: weighted sums, weights, those from noise alone."""
@@ -296,7 +358,7 @@ class Averager:
             if not looked_at.any():
                 break
             sums = Sums(*self.total(partial(self._sums, state), 2))
-            state = replace(state, sums=sums)
+            state = replace(state, sums=self.before.sums.plus(sums))
         return state
 
     def _reject_worst(self, state: State, judge: ErrorModel, limit: float, among: Mask) -> Mask:
@@ -322,22 +384,28 @@ class Averager:
         return far + block.rows.start, np.sqrt(square[far])
 
     def totals(self, state: State, half: NDArray[np.int8]) -> Totals:
-        """Return the sums that merged data are made of; `half` (n_crystals,) of each crystal."""
-        found = self.total(partial(self._totals, state, half), 4, 2)
-        weighted, weight, counts, informing = found.reshape(4, self.n_slots, 2)
+        """Return the sums that merged data are made of; `half` (n_crystals,) of each crystal.
+
+        Without what was merged before.
+        """
+        found = self.total(partial(self._totals, state, half), 5, 2)
+        weighted, weight, counts, informing, quiet = found.reshape(5, self.n_slots, 2)
         first, second = (Sums(weighted[:, i].copy(), weight[:, i].copy()) for i in (0, 1))
-        return Totals((first, second), counts.sum(axis=1).astype(np.int64), informing.sum(axis=1))
+        n_each = counts.sum(axis=1).astype(np.int64)
+        return Totals((first, second), n_each, informing.sum(axis=1), quiet.sum(axis=1))
 
     def _totals(self, state: State, half: NDArray[np.int8], block: Block) -> Array:
-        """Return (4, 2 n_slots) of a block, halves apart: sums, weights, counts, information."""
+        """Return (5, 2 n_slots) of a block, halves apart, in the order of `Totals`."""
         obs = self._wide(block)
         kept = (~self.rejected[block.rows]).astype(float)
         x, variance = self.expectation(obs, state.scales, state.model, state.weigh_by)
         _, expected = self.expectation(obs, state.scales, state.model, state.prior.mean)
         place, n_places = 2 * obs.slot + half[obs.crystal], 2 * self.n_slots
         sums = slot_sums(place, obs.intensity, x, np.where(kept > 0, variance, np.inf), n_places)
-        counts, informing = (total_by(place, c, n_places) for c in (kept, kept * x * x / expected))
-        return np.stack([sums.weighted, sums.weight, counts, informing])
+        others = (kept, kept * x * x / expected, kept * x * x / obs.noise)
+        return np.stack(
+            [sums.weighted, sums.weight, *(total_by(place, c, n_places) for c in others)]
+        )
 
     def drop(self, refused: NDArray[np.bool_]) -> None:
         """Forget the observations of refused crystals (n_crystals,)."""
@@ -346,3 +414,25 @@ class Averager:
         keep = ~refused[self.mine.crystal]
         self.mine, self.rejected = self.mine.only(keep), self.rejected[keep]
         self._cut()
+
+
+def _with_spreads(
+    state: State, scales: Scales, unsure: Array, used: Mask, *, post_refine: bool
+) -> State:
+    """Return the state with the spreads of the scales, tilts and widths of the crystals in use.
+
+    Parameters
+    ----------
+    unsure : (n_crystals, 6) variances of what is in the scales' table
+    """
+    spread = np.var(scales.log_scale[used]) + unsure[used, 0].mean()
+    state = replace(state, sd_log=float(np.clip(np.sqrt(spread), MIN_SD_LOG, MAX_SD_LOG)))
+    if not post_refine:
+        return state
+    square = np.mean(scales.table[used] ** 2 + unsure[used], axis=0)
+    tilt, width = np.sqrt(square[2:4].mean()), np.sqrt(square[4:6].mean())
+    return replace(
+        state,
+        sd_tilt_mrad=float(np.clip(tilt, MIN_SD_TILT_MRAD, MAX_SD_TILT_MRAD)),
+        sd_width=float(np.clip(width, MIN_SD_WIDTH, MAX_SD_WIDTH)),
+    )

@@ -61,12 +61,13 @@ class Dataset:
     crystals : one row a crystal: `source` (index into `paths`), event, lattice, cell_0 ... cell_5,
         space_group, n_reflections, d_min_ang, wavelength_ang, shot_id, a_matrix_0 ... a_matrix_8,
         mosaicity_deg, block_size_ang, half (0 or 1), verdict (code)
-    paths : manifests of reflections, in order of run
+    paths, runs : manifests of reflections and the runs' names, in order of run
     cell, space_group : of the merged data
     """
 
     crystals: pd.DataFrame
     paths: tuple[Path, ...]
+    runs: tuple[str, ...]
     cell: gemmi.UnitCell
     space_group: gemmi.SpaceGroup
 
@@ -99,8 +100,15 @@ def open_all(paths: Sequence[Path]) -> list[tuple[Path, Manifest, ProductReader]
     return sorted(opened, key=lambda item: item[1].run)
 
 
-def read_dataset(paths: Sequence[Path], settings: MergeSettings) -> Dataset:
-    """Return the crystals of the runs and what is decided about each from its cell alone."""
+def read_dataset(
+    paths: Sequence[Path],
+    settings: MergeSettings,
+    target: tuple[gemmi.UnitCell, gemmi.SpaceGroup] | None = None,
+) -> Dataset:
+    """Return the crystals of the runs and what is decided about each from its cell alone.
+
+    Cell and space group of the merged data are those of `target`, where they are known already.
+    """
     frames = []
     ordered = open_all(paths)
     for number, (_, _, reader) in enumerate(ordered):
@@ -112,10 +120,11 @@ def read_dataset(paths: Sequence[Path], settings: MergeSettings) -> Dataset:
         names = ", ".join(str(path) for path in paths)
         raise ContainerError(f"{names}: no integrated crystal in any run; nothing to merge")
     crystals["half"] = half_of(crystals["shot_id"], crystals["lattice"])
-    space_group = _space_group(crystals, settings)
-    cell = _cell(crystals, space_group, settings)
+    space_group = target[1] if target else _space_group(crystals, settings)
+    cell = target[0] if target else _cell(crystals, space_group, settings)
     crystals["verdict"] = _judge(crystals, cell, space_group, settings)
-    return Dataset(crystals, tuple(path for path, _, _ in ordered), cell, space_group)
+    runs = tuple(manifest.run for _, manifest, _ in ordered)
+    return Dataset(crystals, tuple(path for path, _, _ in ordered), runs, cell, space_group)
 
 
 def half_of(shot_id: "pd.Series[str]", lattice: "pd.Series[int]") -> NDArray[np.int8]:

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps import mpi
-from xfel_apps.compute.scaling import total_by
+from xfel_apps.compute.scaling import Scales, total_by
 from xfel_apps.errors import ContainerError, SettingsError, StoppedError
 from xfel_apps.merge.ambiguity import Ways, indexed, resolve, turned_reflections
 from xfel_apps.merge.asu import UniqueReflections, ambiguity_operators, unique_reflections
-from xfel_apps.merge.averaging import Averager, State
+from xfel_apps.merge.averaging import Averager, State, Totals
 from xfel_apps.merge.crystals import Dataset, Verdict, read_dataset, resolution_limits_ang
 from xfel_apps.merge.error_model import fit_error_model
+from xfel_apps.merge.growth import Older
 from xfel_apps.merge.observations import (
     Indexer,
     correlation_by_group,
@@ -41,6 +42,7 @@ class Result:
     Attributes
     ----------
     dataset, unique, merged : the crystals, the unique reflections, their means
+    limits_ang : resolution (d_min, d_max) that the unique reflections were made for
     state : scales, sums and error model at the end
     verdict : (n_crystals,) code of what became of each crystal
     mode : (n_crystals,) way of indexing chosen, as index into `operators`
@@ -50,10 +52,13 @@ class Result:
     n_rejected : observations left out as outliers
     scatter : of repeated observations about the means
     averager : this rank's observations
+    added : sums of these crystals alone
+    older : what they were added to; None if nothing
     """
 
     dataset: Dataset
     unique: UniqueReflections
+    limits_ang: tuple[float, float]
     merged: Merged
     state: State
     verdict: NDArray[np.int8]
@@ -64,20 +69,29 @@ class Result:
     n_rejected: int
     scatter: Scatter
     averager: Averager
+    added: Totals
+    older: Older | None
 
 
-def merge(comm: mpi.Comm, paths: Sequence[Path], settings: MergeSettings) -> Result:
-    """Return the merged data of the runs whose manifests are at `paths`."""
+def merge(
+    comm: mpi.Comm, paths: Sequence[Path], settings: MergeSettings, onto: Path | None = None
+) -> Result:
+    """Return the merged data of the runs whose manifests are at `paths`.
+
+    With the manifest of merged data `onto`, their crystals that it lacks are added to it.
+    """
     if settings.scaling == "reference" and settings.reference is None:
         raise SettingsError("merge.scaling is 'reference': give merge.reference, an MTZ file")
     with mpi.stop_on_signal() as stop:
         check = _checker(comm, stop)
-        dataset: Dataset = mpi.agree(comm, lambda: read_dataset(paths, settings))
+        older: Older | None = None
+        if onto is not None:
+            older = mpi.agree(comm, lambda: Older.read(onto, settings))
+        read = older.new_crystals if older else read_dataset
+        dataset: Dataset = mpi.agree(comm, lambda: read(paths, settings))
+        limits = older.state.limits_ang if older else resolution_limits_ang(dataset, settings)
         unique = unique_reflections(
-            dataset.cell,
-            dataset.space_group,
-            resolution_limits_ang(dataset, settings),
-            friedel_apart=settings.friedel_apart,
+            dataset.cell, dataset.space_group, limits, friedel_apart=settings.friedel_apart
         )
         reference = None
         if settings.reference is not None:
@@ -86,17 +100,24 @@ def merge(comm: mpi.Comm, paths: Sequence[Path], settings: MergeSettings) -> Res
         operators = ambiguity_operators(dataset.cell, dataset.space_group)
         if settings.ambiguity == "none":
             operators = operators[:1]
+        tells = None if reference is None else np.repeat(reference, unique.slots_each)
+        if older and tells is None and settings.ambiguity == "auto":
+            tells = older.intensities()
         averager, verdict, mode, ways = _read(
-            comm, dataset, Indexer(unique, operators, reference), settings
+            comm, dataset, Indexer(unique, operators, tells), settings
         )
         check()
-        state = averager.start(first_scales(dataset, settings))
-        if settings.scaling == "reference" and reference is not None:
-            averager.scale_to(np.repeat(reference, unique.slots_each), state.prior)
+        state = _start(
+            averager,
+            first_scales(dataset, settings),
+            older,
+            tells if settings.scaling == "reference" else None,
+        )
         state = _scale(averager, state, verdict, settings, check)
         state = _reject(averager, state, settings)
         check()
-        totals = averager.totals(state, dataset.half)
+        added = averager.totals(state, dataset.half)
+        totals = averager.before.plus(added)
         merged = build(
             unique,
             (state.sums, totals.counts, totals.information),
@@ -106,9 +127,12 @@ def merge(comm: mpi.Comm, paths: Sequence[Path], settings: MergeSettings) -> Res
         )
         n_rejected = int(comm.allreduce(int(averager.rejected.sum())))
         scattered = scatter(averager, state)
+        if older:
+            scattered = scattered.plus(older.scatter)
     return Result(
         dataset,
         unique,
+        limits,
         merged,
         state,
         verdict,
@@ -119,6 +143,8 @@ def merge(comm: mpi.Comm, paths: Sequence[Path], settings: MergeSettings) -> Res
         n_rejected,
         scattered,
         averager,
+        added,
+        older,
     )
 
 
@@ -161,6 +187,24 @@ def _read(
     return Averager(comm, mine, indexer.unique, leaves), verdict, mode, ways
 
 
+def _start(
+    averager: Averager, scales: Scales, older: Older | None, reference: Array | None
+) -> State:
+    """Return the state before any scaling; from here on it is known what scales are fitted to.
+
+    Parameters
+    ----------
+    reference : (n_slots,) what they are fitted to; None: to the mean
+    """
+    if older:
+        first = State.first(scales, averager.n_slots, older.error_model, **older.state.spreads)
+        return averager.start_onto(older.totals, first)
+    state = averager.start(scales)
+    if reference is not None:
+        averager.scale_to(reference, state.prior)
+    return state
+
+
 def _scale(
     averager: Averager,
     state: State,
@@ -170,9 +214,10 @@ def _scale(
 ) -> State:
     """Return the state after all cycles; crystals that do not correlate are refused on the way.
 
-    Half way and before the last cycle the error model is fitted anew. From before the first of
-    these on, crystals are post-refined.
+    Half way and before the last cycle the error model is fitted anew, unless crystals are added to
+    others. From before the first of these on, crystals are post-refined.
     """
+    refits = settings.error_model == "scatter" and not averager.before.counts.any()
     partial = settings.partiality == "model"
     renew_at = {settings.n_cycles // 2, settings.n_cycles - 1}
     refine_from = settings.n_cycles // 2 - 1 if partial and settings.post_refinement else np.inf
@@ -185,7 +230,7 @@ def _scale(
             state = averager.cycle(state, used, fit_b=fit_b, post_refine=post_refine)
         if number in renew_at:
             _refuse_uncorrelated(averager, state, verdict, settings)
-            if settings.error_model == "scatter":
+            if refits:
                 model = fit_error_model(averager, state, partial=partial)
                 state = replace(state, model=model)
             state = averager.renewed(state)

@@ -32,6 +32,10 @@ class Scatter:
     square: Array
     count: Array
 
+    def plus(self, other: "Scatter") -> "Scatter":
+        """Return the sums over the observations in either."""
+        return Scatter(self.square + other.square, self.count + other.count)
+
     def chi_square(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> float | None:
         """Return the mean square over chosen reflections, 1 if sigmas are right."""
         count = float(self.count[chosen].sum())
