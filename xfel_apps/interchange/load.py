@@ -41,11 +41,11 @@ def load(paths: Sequence[Path], out: Path, space_group: str | None = None) -> li
 
 
 def _load_stream(path: Path, out: Path, space_group: str | None) -> list[Manifest]:
+    geometry = out / "geometry.geom"
+    from_crystfel.write_geometry(path, geometry)
     images = from_crystfel.raw_files(path)
     if not images:
         raise SourceError(f"{path}: has no chunk, or was cut short before the first")
-    geometry = out / "geometry.geom"
-    from_crystfel.write_geometry(path, geometry)
     unique = list(dict.fromkeys(images))
     source = Source([path], unique, len(images), geometry, (SPOTS, CRYSTALS, REFLECTIONS))
     return write_run(out, source, from_crystfel.read_stream(path, space_group))

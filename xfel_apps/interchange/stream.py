@@ -90,18 +90,15 @@ class StreamHeader:
 
 
 class Lines:
-    """Lines of a stream with their numbers; the end of the file inside a block is an error."""
+    """Lines of a stream after its first, numbered; the end of the file in a block is an error."""
 
     def __init__(self, path: Path, file: IO[str]) -> None:
-        self.path, self.number = path, 0
+        self.path, self.number = path, 1
         self._lines = iter(file)
 
     def next(self) -> str | None:
         """Return the next line without its end; None at the end of the file."""
-        try:
-            line = next(self._lines, None)
-        except UnicodeDecodeError as err:
-            raise self.error("holds what is not text") from err
+        line = next(self._lines, None)
         self.number += 1
         return None if line is None else line.rstrip("\n")
 
@@ -124,13 +121,10 @@ class Lines:
 def open_stream(path: Path) -> IO[str]:
     """Return the stream open for reading, known to be of a version that is read."""
     try:
-        file = path.open(encoding="utf-8")
+        file = path.open(encoding="utf-8", errors="replace")
     except OSError as err:
         raise SourceError(f"{path}: not readable ({err.strerror})") from err
-    try:
-        first = file.readline()
-    except UnicodeDecodeError:
-        first = ""
+    first = file.readline()
     if not first.startswith(FIRST_LINE):
         file.close()
         raise SourceError(f"{path}: not a CrystFEL stream (its first line says otherwise)")
@@ -170,7 +164,6 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
     """Yield the shots of a stream in the order in which they were written."""
     with open_stream(path) as file:
         lines = Lines(path, file)
-        lines.number = 1
         while (line := lines.next()) is not None:
             if line == CHUNK[0]:
                 yield _chunk(lines)
