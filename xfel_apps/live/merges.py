@@ -51,19 +51,21 @@ class Wanted:
     path : of its manifest
     key : what tells it from other versions
     sealed, growing : runs that are merged
+    n_lattices : of all of them
     """
 
     path: Path
     key: str
     sealed: tuple[str, ...]
     growing: tuple[str, ...]
+    n_lattices: int
 
     def arguments(self, trial: Path) -> list[str]:
         """Return the arguments of `xfel_apps.live.version`."""
         sealed = ["--sealed", *self.sealed] if self.sealed else []
         growing = ["--growing", *self.growing] if self.growing else []
         files = ["--trial", str(trial), "--merged", str(self.path), "--key", self.key]
-        return [*files, *sealed, *growing]
+        return [*files, "--lattices", str(self.n_lattices), *sealed, *growing]
 
 
 def newest_version(folder: Path) -> Version | None:
@@ -103,20 +105,29 @@ def wanted_version(
         return None
     if all(run.sealed for run in runs):
         key = experiment().dataset_key(dataset)
-        return _unless_made(dataset, key, experiment(), (experiment().datasets[dataset], ()))
+        made_of = tuple(experiment().datasets[dataset]), ()
+        return _unless_made(dataset, key, experiment(), (*made_of, n_lattices))
     settings = runs[0].trial.experiment.live
     if not is_due(sealed, growing, n_lattices, last, settings):
         return None
     key = LIVE_KEY + digest(*sorted([*sealed.values(), *map(repr, growing.items())]))
-    return _unless_made(dataset, key, experiment(), (tuple(sealed), tuple(growing)))
+    return _unless_made(dataset, key, experiment(), (tuple(sealed), tuple(growing), n_lattices))
 
 
 def _unless_made(
-    dataset: str, key: str, experiment: Experiment, runs: tuple[Sequence[str], Sequence[str]]
+    dataset: str,
+    key: str,
+    experiment: Experiment,
+    made_of: tuple[tuple[str, ...], tuple[str, ...], int],
 ) -> Wanted | None:
-    """Return the version with this key, unless it is there."""
+    """Return the version with this key, unless it is there.
+
+    Parameters
+    ----------
+    made_of : sealed and growing runs, and the lattices of all
+    """
     path = experiment.version_folder(dataset, key) / "merged.json"
-    return None if path.is_file() else Wanted(path, key, tuple(runs[0]), tuple(runs[1]))
+    return None if path.is_file() else Wanted(path, key, *made_of)
 
 
 def is_due(
