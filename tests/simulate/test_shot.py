@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 
+from xfel_apps.compute.amorphous import WATER
+from xfel_apps.compute.point_spread import PointSpread
 from xfel_apps.geometry.stills import q_of_spots, resolution_ang
+from xfel_apps.simulate.background import thickness_mm
 from xfel_apps.simulate.settings import SimulateSettings
 from xfel_apps.simulate.shot import (
     Experiment,
     detect,
     draw_truth,
+    illumination,
     make_experiment,
     mean_photons,
     random_rotation,
@@ -66,6 +70,10 @@ def test_brightest_pixels_lie_at_miller_indices_of_the_crystal(tilted):
             blocks = tilted.settings.crystal.block_ang / truth.cell[:3]
             assert np.all(np.abs(h - np.rint(h)) * blocks < 3.0)
             assert np.all(np.abs(np.rint(h)).sum(axis=1) > 0)
+
+
+def _spots(made, truth):
+    return mean_photons(made, truth) - mean_photons(made, _without_crystal(truth))
 
 
 def _without_crystal(truth):
@@ -135,11 +143,76 @@ def test_cells_vary_as_asked_and_keep_their_symmetry(tilted):
 
 def test_spectrum_has_the_width_asked_for():
     beam = SimulateSettings.checked({"beam": {"bandwidth": 0.01, "wavelengths": 101}}).beam
-    wavelengths, weights = spectrum(beam, 1.3)
+    wavelengths, weights = spectrum(beam, 1.3, np.random.default_rng(0))
     assert weights.sum() == pytest.approx(1.0)
     assert weights @ wavelengths == pytest.approx(1.3)
     above = wavelengths[weights > weights.max() / 2]
     assert np.ptp(above) / 1.3 == pytest.approx(0.01, rel=0.05)
+
+
+def test_sase_spectra_are_spikes_with_that_width_on_average():
+    """Each mode's intensity has the spread of an exponential distribution: as great as its mean."""
+    settings = {"beam": {"bandwidth": 0.01, "wavelengths": 51, "sase": True}}
+    beam = SimulateSettings.checked(settings).beam
+    rng = np.random.default_rng(1)
+    pulses = np.array([spectrum(beam, 1.3, rng)[1] for _ in range(2000)])
+    np.testing.assert_allclose(pulses.sum(axis=1), 1.0)
+    middle = pulses[:, 15:36]
+    np.testing.assert_allclose(middle.std(axis=0) / middle.mean(axis=0), 1.0, atol=0.15)
+    even = spectrum(beam.model_copy(update={"sase": False}), 1.3, rng)[1]
+    np.testing.assert_allclose(pulses.mean(axis=0)[15:36], even[15:36], rtol=0.15)
+
+
+def test_domains_turn_about_the_crystals_own_axes_and_on_average_not_at_all(tilted):
+    """Mosaicity about a* x c only: b*, the axis of the turns, stays where it is."""
+    crystal = {**SMALL["crystal"], "mosaicity_deg": (0.0, 0.5, 0.0), "domains": 16}
+    made = experiment(crystal=crystal, hit_fraction=1.0)
+    truth = draw_truth(made, 2, shot_rng(1, 2))
+    turned = truth.domains[0] @ truth.a_matrices[0]
+    np.testing.assert_allclose(turned[:, :, 1] - truth.a_matrices[0][:, 1], 0.0, atol=1e-12)
+    assert np.linalg.norm(turned[:, :, 0] - truth.a_matrices[0][:, 0], axis=1).max() > 1e-5
+    np.testing.assert_allclose(truth.domains[0].mean(axis=0), np.eye(3), atol=2e-5)
+
+
+def test_a_sensor_counts_the_share_of_photons_that_it_absorbs(tilted):
+    """0.5 um where 1/e are left after 1.15: 0.353 of those straight on, more at an angle."""
+    truth = draw_truth(tilted, 1, shot_rng(1, 1))
+    thin = {"sensor_um": 0.5, "attenuation_um": 1.15}
+    made = experiment(detector={**tilted.settings.detector.model_dump(), **thin}, hit_fraction=1.0)
+    assert 0.35 < _spots(made, truth).sum() / _spots(tilted, truth).sum() < 0.45
+
+
+def test_a_divergent_beam_has_its_directions(tilted):
+    made = experiment(beam={"divergence_mrad": (1.0, 0.0), "directions": 16}, hit_fraction=1.0)
+    truth = draw_truth(made, 1, shot_rng(1, 1))
+    angles = illumination(made, truth).directions
+    assert angles.shape == (16, 3)
+    assert angles[:, 0].std() * 1e3 == pytest.approx(1.0 / 2.3548, rel=1e-3)
+    np.testing.assert_allclose(angles[:, 1], 0.0, atol=1e-12)
+
+
+def test_background_by_thickness_is_the_background_by_photons():
+    """What puts 10 photons at the ring of water, said as micrometres."""
+    by_photons = experiment(background={"water_photons": 10.0, "air_photons": 0.0})
+    water_um = 1e3 * thickness_mm(WATER, 10.0, by_photons.settings)
+    by_um = experiment(background={"water_um": water_um, "air_photons": 0.0})
+    np.testing.assert_allclose(by_um.background.water, by_photons.background.water, rtol=1e-6)
+
+
+def test_signal_spreads_and_pixels_differ_in_gain():
+    """Spread lowers the variance of counting to the sum of the squared shares; gain adds its own"""
+    spread = {**SMALL["detector"], "gain": 100.0, "spread_fwhm_px": 1.5}
+    uneven = {**SMALL["detector"], "gain": 100.0, "gain_spread": 0.02}
+    flat = np.full((256, 256), 50.0)
+    adu = detect(experiment(detector=spread), flat, np.random.default_rng(0))[8:-8, 8:-8]
+    shares = PointSpread(1.5).kernel()
+    assert adu.mean() == pytest.approx(5000.0, rel=0.002)
+    assert adu.var() == pytest.approx(1e4 * 50.0 * np.sum(shares**2), rel=0.05)
+    made = experiment(detector=uneven)
+    rng = np.random.default_rng(0)
+    mean = np.mean([detect(made, flat, rng) for _ in range(100)], axis=0)
+    assert (mean / 5000.0).std() == pytest.approx(np.hypot(0.02, 0.1 / np.sqrt(50.0)), rel=0.05)
+    assert np.corrcoef(mean.ravel(), made.bad.gain.ravel())[0, 1] > 0.7
 
 
 def test_spots_reach_the_resolution_of_the_structure_factors(tilted):

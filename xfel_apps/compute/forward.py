@@ -113,7 +113,7 @@ class Illumination:
         Kahn's factor, nanoBragg's "polarization", is 2 * polarization_fraction - 1.
     polarization_normal : unit vector normal to the plane of polarisation
     divergence : (m, 3) unit vectors along which equal shares of the photons travel; None: all
-        along `direction`. `compute.sampling.divergent_directions` draws them.
+        along `direction`. `compute.spread.divergent_directions` draws them.
     """
 
     wavelengths_ang: Array

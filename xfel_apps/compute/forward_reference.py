@@ -66,6 +66,13 @@ def _rectangle(
     return np.asarray(photons * (R_ELECTRON_SQUARED_MM2 / n**2))
 
 
+def pixels_of(pixels: Rectangles) -> Iterator[tuple[Array, Array]]:
+    """Yield lab positions of the centres (n, 3) [mm] and the sides (3, 2) of each rectangle."""
+    for origin_mm, axes_mm, size in _parts(pixels):
+        slow, fast = np.indices((size[1], size[0])).reshape(2, -1)
+        yield origin_mm + (np.column_stack([fast, slow]) + 0.5) @ axes_mm.T, axes_mm
+
+
 def _layers(sensor: Sensor | None) -> list[tuple[float, int]]:
     """Return the depth of the middle of each layer [mm] and its number."""
     if sensor is None:

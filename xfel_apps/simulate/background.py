@@ -5,33 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from xfel_apps.compute.amorphous import AIR, WATER, Medium, amorphous_photons
+from xfel_apps.compute.forward import R_ELECTRON_SQUARED_MM2, Illumination, Rectangles
 from xfel_apps.geometry import Beam, Detector
-from xfel_apps.simulate.settings import BackgroundSettings
-
-Array = NDArray[np.float64]
-
-WATER = np.array(
-    [
-        (0.0, 2.57),
-        (0.0365, 2.58),
-        (0.07, 2.8),
-        (0.12, 5.0),
-        (0.162, 8.0),
-        (0.18, 7.32),
-        (0.2, 6.75),
-        (0.216, 6.75),
-        (0.236, 6.5),
-        (0.28, 4.5),
-        (0.3, 4.3),
-        (0.345, 4.36),
-        (0.436, 3.77),
-        (0.5, 3.17),
-    ]
-)
-"""Amplitude of water against sin(theta)/lambda [1/Angstrom] (table of nanoBragg: Clark et al.
-2010, PNAS 107, 14003, made absolute)."""
-AIR = np.array([(0.0, 14.1), (0.045, 13.5), (0.174, 8.35), (0.35, 4.78), (0.5, 4.22)])
-"""Amplitude of air against sin(theta)/lambda [1/Angstrom] (table of nanoBragg)."""
+from xfel_apps.simulate.settings import SimulateSettings
 
 
 @dataclass(frozen=True)
@@ -42,37 +19,43 @@ class Background:
     air: NDArray[np.float32]
 
 
-def make_background(settings: BackgroundSettings, detector: Detector, beam: Beam) -> Background:
-    """Return the mean background; the levels hold for a pixel across the beam at no polarisation.
-
-    Parameters
-    ----------
-    settings : photons a pixel at the ring of water, and of air next to the beam
-    detector, beam : geometry; tilted and distant pixels see less
-    """
-    lab = detector.pixel_lab_mm().reshape(-1, 3).astype(float)
-    seen = _seen(detector, lab) * beam.polarization(lab)
-    unit = lab / np.linalg.norm(lab, axis=1, keepdims=True)
-    cosine = np.clip(unit @ np.array(beam.direction), -1.0, 1.0)
-    stol = np.sqrt((1.0 - cosine) / 2.0) / beam.wavelength_ang
-    water = settings.water_photons * seen * _relative(stol, WATER)
-    air = settings.air_photons * seen * _relative(stol, AIR)
-    shape = detector.slab_shape
+def make_background(settings: SimulateSettings, detector: Detector, beam: Beam) -> Background:
+    """Return the mean background of water and air, at the mean wavelength."""
+    chosen = settings.background
+    water_mm = chosen.water_um * 1e-3 or thickness_mm(WATER, chosen.water_photons, settings)
+    air_mm = chosen.air_mm or thickness_mm(AIR, chosen.air_photons, settings)
     return Background(
-        water.reshape(shape).astype(np.float32), air.reshape(shape).astype(np.float32)
+        _rings(WATER, water_mm, settings, detector, beam),
+        _rings(AIR, air_mm, settings, detector, beam),
     )
 
 
-def _relative(stol: Array, table: Array) -> Array:
-    """Return the intensity at `stol` relative to the highest of the table."""
-    amplitude = np.interp(stol, table[:, 0], table[:, 1])
-    return np.asarray((amplitude / table[:, 1].max()) ** 2)
+def thickness_mm(medium: Medium, photons: float, settings: SimulateSettings) -> float:
+    """Return how thick a medium puts so many photons into a pixel where its scattering peaks.
+
+    The pixel lies across the beam, and polarisation takes nothing.
+    """
+    detector = settings.detector
+    solid_angle = (detector.pixel_mm / detector.distance_mm) ** 2
+    peak = R_ELECTRON_SQUARED_MM2 * medium.amplitude[:, 1].max() ** 2 * solid_angle
+    return float(photons / (settings.beam.photons * medium.molecules(1.0) * peak))
 
 
-def _seen(detector: Detector, lab_mm: Array) -> Array:
-    """Return solid angles (n,) relative to that of a pixel where the beam would meet the panel."""
-    flat = detector.panel_map().ravel()
-    normals = np.cross(detector.axes[:, :, 0], detector.axes[:, :, 1])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    distances = np.abs(np.einsum("pi,pi->p", normals, detector.origins_mm))[flat]
-    return np.asarray((distances / np.linalg.norm(lab_mm, axis=1)) ** 3)
+def _rings(
+    medium: Medium, thickness_mm: float, settings: SimulateSettings, detector: Detector, beam: Beam
+) -> NDArray[np.float32]:
+    """Return the photons (slow, fast) that so thick a medium scatters."""
+    area_mm2 = (settings.beam.focus_um * 1e-3) ** 2
+    pulse = Illumination(
+        np.array([beam.wavelength_ang]),
+        np.array([settings.beam.photons / area_mm2]),
+        beam.direction,
+        beam.polarization_fraction,
+        beam.polarization_normal,
+    )
+    pixels = Rectangles(detector.origins_mm, detector.axes, detector.sizes)
+    photons = amorphous_photons(medium, area_mm2 * thickness_mm, pixels, pulse)
+    slab = np.zeros(detector.slab_shape, np.float32)
+    for panel, part in zip(detector.panels, pixels.split(photons), strict=True):
+        slab[panel.slab] = part
+    return slab

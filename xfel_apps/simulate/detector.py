@@ -52,27 +52,32 @@ def _vector(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 @dataclass(frozen=True)
-class BadPixels:
-    """Pixels that do not work, as flat slab indices.
+class PixelFaults:
+    """What is wrong with pixels, the same on every shot; pixels as flat slab indices.
 
     Attributes
     ----------
     dead : read 0 and are in the mask
     hot : read too much, and nobody has noticed
     hot_adu : what each hot pixel reads [ADU]
+    gain : (slow, fast) of each pixel, relative to what calibration says
     """
 
     dead: NDArray[np.int64]
     hot: NDArray[np.int64]
     hot_adu: NDArray[np.int64]
+    gain: NDArray[np.float64]
 
 
-def bad_pixels(settings: DetectorSettings, detector: Detector, seed: int) -> BadPixels:
-    """Return the pixels that do not work, the same on every shot."""
+def pixel_faults(settings: DetectorSettings, detector: Detector, seed: int) -> PixelFaults:
+    """Return what is wrong with the pixels."""
     rng = np.random.default_rng(np.random.SeedSequence((seed, 0x70697865)))
     n_pixels = int(np.prod(detector.slab_shape))
     n_dead = round(settings.dead_fraction * n_pixels)
     n_hot = round(settings.hot_fraction * n_pixels)
     chosen = rng.permutation(n_pixels)[: n_dead + n_hot] if n_dead + n_hot else np.empty(0, int)
     level = settings.saturation_adu * np.exp(rng.uniform(-4.0, -1.0, len(chosen) - n_dead))
-    return BadPixels(chosen[:n_dead], chosen[n_dead:], level.astype(np.int64))
+    gain = np.ones(detector.slab_shape)
+    if settings.gain_spread:
+        gain += settings.gain_spread * rng.standard_normal(detector.slab_shape)
+    return PixelFaults(chosen[:n_dead], chosen[n_dead:], level.astype(np.int64), gain.clip(min=0.0))

@@ -22,19 +22,27 @@ TRIES = 64
 """Places tried for the molecule; the one farthest from its symmetry mates is taken."""
 
 
-def globule(cell: gemmi.UnitCell, group: gemmi.SpaceGroup, seed: int) -> gemmi.Structure:
+def globule(
+    cell: gemmi.UnitCell,
+    group: gemmi.SpaceGroup,
+    seed: int,
+    heavy: tuple[str, int] | None = None,
+) -> gemmi.Structure:
     """Return a ball of atoms with a protein's composition, density and solvent content.
 
     Parameters
     ----------
     cell, group : of the crystal, one molecule an asymmetric unit
     seed : equal seeds give equal structures
+    heavy : element and number of heavy atoms that take the place of others
     """
     rng = np.random.default_rng(np.random.SeedSequence((seed, 0x676C6F62)))
     volume_ang3 = cell.volume / len(group.operations()) * (1.0 - SOLVENT_FRACTION)
     n_atoms = max(1, round(volume_ang3 / ATOM_VOLUME_ANG3))
     atoms = _ball(n_atoms, rng) + _centre(cell, group, rng)
     names = rng.choice(ELEMENTS, size=n_atoms, p=COMPOSITION)
+    if heavy is not None:
+        names = _exchange(names, *heavy, seed)
     b_iso = np.clip(rng.normal(B_MEAN_ANG2, B_SPREAD_ANG2, n_atoms), 8.0, None)
     structure = gemmi.Structure()
     structure.cell = cell
@@ -44,6 +52,14 @@ def globule(cell: gemmi.UnitCell, group: gemmi.SpaceGroup, seed: int) -> gemmi.S
     structure.setup_cell_images()
     structure.setup_entities()
     return structure
+
+
+def _exchange(names: NDArray[np.str_], element: str, n: int, seed: int) -> NDArray[np.str_]:
+    """Return the elements of the atoms with `n` of them exchanged for a heavy one."""
+    rng = np.random.default_rng(np.random.SeedSequence((seed, 0x68656176)))
+    result = names.astype("<U2")
+    result[rng.permutation(len(names))[:n]] = element
+    return result
 
 
 def _ball(n_atoms: int, rng: np.random.Generator) -> Array:

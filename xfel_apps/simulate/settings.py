@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+import gemmi
+from pydantic import AfterValidator, Field
 
 from xfel_apps.config import Section
 
@@ -10,6 +11,15 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _element(symbol: str) -> str:
+    if symbol and gemmi.Element(symbol).atomic_number == 0:
+        raise ValueError(f"{symbol!r} is no element; give a symbol like Se, Gd or Yb, or nothing")
+    return symbol
+
+
+Element = Annotated[str, AfterValidator(_element)]
 
 
 class CrystalSettings(Section):
@@ -38,12 +48,21 @@ class CrystalSettings(Section):
     """Standard deviation of the logarithm of the scattering power from crystal to crystal."""
     block_ang: Positive = 1550.0
     """Edge of a coherent block, along a, b and c [Angstrom]."""
-    mosaicity_deg: NotNegative = 0.05
-    """Full width at half height of the angles by which mosaic domains are turned [degrees]."""
+    mosaicity_deg: NotNegative | tuple[NotNegative, NotNegative, NotNegative] = 0.05
+    """Full width at half height of the angles by which mosaic domains are turned [degrees]; three
+    numbers: about the crystal's own axes a, c* x a and c*."""
     domains: Count = 10
-    """Mosaic domains that stand for the distribution."""
+    """Mosaic domains that stand for the distribution; their mean is the crystal's orientation."""
+    interpolation: Literal["nearest", "tricubic"] = "nearest"
+    """Structure factors between Miller indices: of the nearest, or by nanoBragg's interpolation."""
     crystals_per_hit: Count = 1
     """Crystals in the beam at once on a hit."""
+    heavy_element: Element = ""
+    """Element of heavy atoms added to the built-in structure, like "Gd"; empty: none."""
+    heavy_sites: Count = 2
+    """Heavy atoms in the asymmetric unit of the built-in structure, where there are any."""
+    anomalous: bool = False
+    """Whether atoms scatter anomalously at the beam's energy: F(+) and F(-) then differ."""
 
 
 class BeamSettings(Section):
@@ -57,6 +76,13 @@ class BeamSettings(Section):
     """Relative full width at half height of each pulse's spectrum, a Gaussian."""
     wavelengths: Count = 5
     """Wavelengths that stand for the spectrum, where the bandwidth is not 0."""
+    sase: bool = False
+    """Whether each pulse has a spectrum of random spikes under the Gaussian; needs about 100
+    wavelengths."""
+    divergence_mrad: tuple[NotNegative, NotNegative] = (0.0, 0.0)
+    """Full width at half height of the beam's directions, across and along the vertical [mrad]."""
+    directions: Count = 7
+    """Directions that stand for the divergence, where it is not 0."""
     photons: Positive = 5e10
     """Photons in the focus a pulse, on average."""
     focus_um: Positive = 3.0
@@ -86,8 +112,21 @@ class DetectorSettings(Section):
     """From the crystal to the plane of the modules [mm]."""
     beam_mm: tuple[float, float] = (0.33, -0.27)
     """Where the middle of the detector lies from the beam, along lab (x, y) [mm]."""
+    sensor_um: NotNegative = 0.0
+    """Thickness of the sensor, where photons at an angle leave signal farther out [um]; 0: all are
+    counted at its surface."""
+    attenuation_um: Positive = 115.0
+    """Depth of the sensor at which 1/e of the photons are left (silicon, 9.5 keV) [um]."""
+    layers: Count = 4
+    """Layers that stand for the depths of a thick sensor."""
+    spread_fwhm_px: NotNegative = 0.0
+    """Full width at half height to which the signal of a photon spreads over pixels [pixels]."""
+    spread_shape: Literal["gaussian", "fiber"] = "gaussian"
+    """Shape of that: "gaussian" in a sensor, "fiber" with the long tails of a fibre-optic taper."""
     gain: Positive = 1.0
     """Detector counts a photon [ADU]."""
+    gain_spread: NotNegative = 0.0
+    """Relative standard deviation of the gain from pixel to pixel that calibration left."""
     read_noise_adu: NotNegative = 0.0
     """Standard deviation of the read-out noise [ADU]; without it counts are never negative."""
     saturation_adu: Annotated[int, Field(gt=0, lt=2**31 - 1)] = 60000
@@ -103,10 +142,14 @@ class BackgroundSettings(Section):
 
     water_photons: NotNegative = 10.0
     """Photons a pixel at the ring of water, about 3.1 Angstrom, average pulse."""
+    water_um: NotNegative = 0.0
+    """Thickness of the jet [um]; where it is not 0 the photons follow from it instead."""
     water_spread: NotNegative = 0.25
     """Standard deviation of the logarithm of the jet's thickness from shot to shot."""
     air_photons: NotNegative = 3.0
     """Photons a pixel of air next to the beam, average pulse."""
+    air_mm: NotNegative = 0.0
+    """Path of the beam in air [mm]; where it is not 0 the photons follow from it instead."""
 
 
 class SimulateSettings(Section):
@@ -124,8 +167,11 @@ class SimulateSettings(Section):
     """Scattering of a weak shot relative to a hit."""
     shots_per_file: Count = 20
     """Frames in a data file; ranks share the files out."""
-    shape: Literal["gaussian", "square"] = "gaussian"
-    """Lattice factor of a block: "gaussian", or "square" with the fringes of a parallelepiped."""
+    shape: Literal["gaussian", "square", "round", "tophat"] = "gaussian"
+    """Lattice factor of a block: "gaussian", "square" with the fringes of a parallelepiped, "round"
+    with those of an ellipsoid, or "tophat" with a sharp edge."""
+    oversample: Count = 1
+    """Sub-pixels along each side of a pixel."""
     crystal: CrystalSettings = Field(default_factory=CrystalSettings)
     """The crystals."""
     beam: BeamSettings = Field(default_factory=BeamSettings)

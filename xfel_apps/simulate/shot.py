@@ -8,19 +8,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from xfel_apps.compute.forward import Illumination, MosaicCrystal, Rectangles, forward
+from xfel_apps.compute.forward import (
+    Illumination,
+    MosaicCrystal,
+    Rectangles,
+    Sampling,
+    Sensor,
+    forward,
+)
+from xfel_apps.compute.point_spread import PointSpread, spread
+from xfel_apps.compute.spread import FWHM, divergent_directions, mosaic_rotations
 from xfel_apps.compute.structure_factors import DenseIntensities
 from xfel_apps.geometry import Beam, Detector
 from xfel_apps.simulate.background import Background, make_background
-from xfel_apps.simulate.detector import BadPixels, bad_pixels, make_detector
-from xfel_apps.simulate.settings import BeamSettings, CrystalSettings, SimulateSettings
+from xfel_apps.simulate.detector import PixelFaults, make_detector, pixel_faults
+from xfel_apps.simulate.settings import (
+    BeamSettings,
+    CrystalSettings,
+    DetectorSettings,
+    SimulateSettings,
+)
 from xfel_apps.simulate.structure import StructureFactors, structure_factors
 from xfel_apps.units import wavelength_from_energy
 
 Array = NDArray[np.float64]
 
-FWHM = float(2.0 * np.sqrt(2.0 * np.log(2.0)))
-"""Full width at half height of a Gaussian of standard deviation 1."""
 START_S = 1_800_000_000.0
 """When the first shot was taken [s since 1970]."""
 RATE_HZ = 120.0
@@ -41,7 +53,8 @@ class ShotTruth:
     pulse_energy_mj, laser_on, timestamp_s : scalars of the shot
     water : thickness of the jet times pulse energy, relative to the average
     pulse : energy relative to the average
-    domains : (n_crystals, n_domains, 3, 3) rotations of the mosaic domains
+    domains : (n_crystals, n_domains, 3, 3) rotations of the mosaic domains in the lab
+    wavelengths_ang, weights : (n_wavelengths,) spectrum of the pulse [Angstrom], sum 1
     """
 
     kind: str
@@ -55,6 +68,8 @@ class ShotTruth:
     water: float
     pulse: float
     domains: Array
+    wavelengths_ang: Array
+    weights: Array
 
 
 @dataclass(frozen=True)
@@ -67,22 +82,24 @@ class Experiment:
     detector: Detector
     beam: Beam
     background: Background
-    bad: BadPixels
+    bad: PixelFaults
 
 
 def make_experiment(model: Path | None, settings: SimulateSettings) -> Experiment:
     """Return what every shot needs: structure factors, detector, background."""
     detector = make_detector(settings.detector, settings.seed)
     beam = Beam(wavelength_from_energy(settings.beam.energy_ev))
-    factors = structure_factors(model, settings.crystal, settings.seed)
+    factors = structure_factors(
+        model, settings.crystal, settings.seed, energy_ev=settings.beam.energy_ev
+    )
     return Experiment(
         settings,
         factors,
         factors.dense(),
         detector,
         beam,
-        make_background(settings.background, detector, beam),
-        bad_pixels(settings.detector, detector, settings.seed),
+        make_background(settings, detector, beam),
+        pixel_faults(settings.detector, detector, settings.seed),
     )
 
 
@@ -104,7 +121,8 @@ def draw_truth(experiment: Experiment, shot: int, rng: np.random.Generator) -> S
     turns = [random_rotation(rng) for _ in cells]
     reciprocal = [np.array(cell.frac.mat.tolist()).T for cell in cells]
     a_matrices = np.array([turn @ b for turn, b in zip(turns, reciprocal, strict=True)])
-    domains = np.array([_domains(crystal, rng) for _ in cells])
+    domains = np.array([_domains(crystal, turn, rng) for turn in turns])
+    wavelengths, weights = spectrum(beam, float(wavelength), rng)
     relative = {"hit": 1.0, "weak": settings.weak_scale, "blank": 0.0}[kind]
     nothing = np.nan if kind == "blank" else 1.0
     return ShotTruth(
@@ -119,6 +137,8 @@ def draw_truth(experiment: Experiment, shot: int, rng: np.random.Generator) -> S
         water=float(water * pulse),
         pulse=float(pulse),
         domains=domains,
+        wavelengths_ang=wavelengths,
+        weights=weights,
     )
 
 
@@ -133,11 +153,10 @@ def random_rotation(rng: np.random.Generator) -> Array:
     return np.asarray(Rotation.from_quat(rng.standard_normal(4)).as_matrix())
 
 
-def _domains(crystal: CrystalSettings, rng: np.random.Generator) -> Array:
-    """Return small rotations (n_domains, 3, 3), Gaussian about each axis."""
-    sigma_rad = np.radians(crystal.mosaicity_deg) / FWHM
-    vectors = sigma_rad * rng.standard_normal((crystal.domains, 3))
-    return np.asarray(Rotation.from_rotvec(vectors).as_matrix())
+def _domains(crystal: CrystalSettings, turn: Array, rng: np.random.Generator) -> Array:
+    """Return rotations (n_domains, 3, 3) in the lab of a crystal's domains, turned by `turn`."""
+    own = mosaic_rotations(crystal.domains, crystal.mosaicity_deg, int(rng.integers(2**32)))
+    return np.asarray(turn @ own @ turn.T)
 
 
 def _cell(
@@ -173,10 +192,18 @@ def _add_spots(photons: Array, experiment: Experiment, a_matrices: Array, truth:
         block_cells(settings.crystal, experiment.factors.cell),
         experiment.intensities,
         settings.shape,
+        settings.crystal.interpolation,
     )
-    spots = forward(pixels, crystal, illumination(experiment, truth))
+    sampling = Sampling(settings.oversample, sensor=_sensor(settings.detector))
+    spots = forward(pixels, crystal, illumination(experiment, truth), sampling)
     for panel, part in zip(detector.panels, pixels.split(spots), strict=True):
         photons[panel.slab] += part
+
+
+def _sensor(detector: DetectorSettings) -> Sensor | None:
+    if detector.sensor_um == 0:
+        return None
+    return Sensor(detector.sensor_um * 1e-3, detector.attenuation_um * 1e-3, detector.layers)
 
 
 def illumination(experiment: Experiment, truth: ShotTruth) -> Illumination:
@@ -184,14 +211,27 @@ def illumination(experiment: Experiment, truth: ShotTruth) -> Illumination:
     settings = experiment.settings
     blocks = n_blocks(settings.crystal, experiment.factors.cell)
     fluence = settings.beam.photons / (settings.beam.focus_um * 1e-3) ** 2
-    wavelengths, weights = spectrum(settings.beam, truth.wavelength_ang)
     beam = experiment.beam
     return Illumination(
-        wavelengths,
-        weights * fluence * blocks * truth.scale,
+        truth.wavelengths_ang,
+        truth.weights * fluence * blocks * truth.scale,
         beam.direction,
         beam.polarization_fraction,
         beam.polarization_normal,
+        _divergence(settings, beam),
+    )
+
+
+def _divergence(settings: SimulateSettings, beam: Beam) -> Array | None:
+    """Return the directions (n, 3) of the beam, the same on every shot."""
+    if settings.beam.divergence_mrad == (0.0, 0.0):
+        return None
+    return divergent_directions(
+        settings.beam.directions,
+        np.array(beam.direction),
+        np.array(beam.polarization_normal),
+        settings.beam.divergence_mrad,
+        settings.seed,
     )
 
 
@@ -211,22 +251,45 @@ def n_blocks(crystal: CrystalSettings, cell: gemmi.UnitCell) -> float:
     return float((crystal.size_um * 1e4) ** 3 / block_ang3)
 
 
-def spectrum(beam: BeamSettings, mean_ang: float) -> tuple[Array, Array]:
-    """Return wavelengths [Angstrom] and weights (sum 1) of a pulse, a Gaussian to 2 sigma."""
+def spectrum(beam: BeamSettings, mean_ang: float, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return wavelengths [Angstrom] and weights (sum 1) of a pulse, a Gaussian to 2 sigma.
+
+    SASE: times random numbers of an exponential distribution, each wavelength a mode of its own
+    (Saldin, Schneidmiller & Yurkov 1998, Opt. Commun. 148, 383).
+    """
     if beam.bandwidth == 0 or beam.wavelengths == 1:
         return np.array([mean_ang]), np.ones(1)
     steps = np.linspace(-2.0, 2.0, beam.wavelengths)
     weights = np.exp(-(steps**2) / 2.0)
+    if beam.sase:
+        weights = weights * rng.standard_exponential(beam.wavelengths)
     return mean_ang * (1.0 + steps * beam.bandwidth / FWHM), weights / weights.sum()
 
 
 def detect(experiment: Experiment, photons: Array, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return what the detector records (slow, fast) [ADU] where `photons` come on average."""
+    """Return what the detector records (slow, fast) [ADU] where `photons` come on average.
+
+    Photons are counted, their signal spreads, each pixel has its gain, read-out adds its noise.
+    """
     settings, bad = experiment.settings.detector, experiment.bad
     counted = rng.poisson(photons)
-    if settings.gain != 1.0 or settings.read_noise_adu:
-        noise = settings.read_noise_adu * rng.standard_normal(photons.shape)
-        counted = np.rint(settings.gain * counted + noise).astype(np.int64)
-    counted.flat[bad.hot] = rng.poisson(bad.hot_adu)
-    counted.flat[bad.dead] = 0
-    return np.minimum(counted, settings.saturation_adu + 1)
+    if settings.spread_fwhm_px or settings.gain_spread:
+        signal = settings.gain * bad.gain * _spread(experiment, counted.astype(float))
+    else:
+        signal = np.asarray(settings.gain * counted, dtype=np.float64)
+    if settings.read_noise_adu:
+        signal = signal + settings.read_noise_adu * rng.standard_normal(photons.shape)
+    recorded = np.rint(signal).astype(np.int64)
+    recorded.flat[bad.hot] = rng.poisson(bad.hot_adu)
+    recorded.flat[bad.dead] = 0
+    return np.minimum(recorded, settings.saturation_adu + 1)
+
+
+def _spread(experiment: Experiment, image: Array) -> Array:
+    """Return the signal (slow, fast) of counted photons after it spread within each panel."""
+    settings = experiment.settings.detector
+    how = PointSpread(settings.spread_fwhm_px, settings.spread_shape)
+    result = np.zeros_like(image)
+    for panel in experiment.detector.panels:
+        result[panel.slab] = spread(image[panel.slab], how)
+    return result

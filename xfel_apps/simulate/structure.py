@@ -27,40 +27,56 @@ class StructureFactors:
     ----------
     cell, space_group : of the crystal
     hkl : (n, 3) Miller indices in gemmi's asymmetric unit
-    amplitudes : (n,) |F| [electrons]
+    plus, minus : (n,) |F| of each, and of its Friedel mate [electrons]
     """
 
     cell: gemmi.UnitCell
     space_group: gemmi.SpaceGroup
     hkl: NDArray[np.int64]
-    amplitudes: NDArray[np.float64]
+    plus: NDArray[np.float64]
+    minus: NDArray[np.float64]
+
+    @property
+    def amplitudes(self) -> NDArray[np.float64]:
+        """Root (n,) of the mean |F|^2 of the Friedel mates [electrons]."""
+        return np.sqrt((self.plus**2 + self.minus**2) / 2.0)
 
     def dense(self) -> DenseIntensities:
-        """Return |F|^2 of every reflection of the sphere, Friedel mates equal."""
+        """Return |F|^2 of every reflection of the sphere."""
         operations = self.space_group.operations().sym_ops
-        rotations = [np.array(op.rot) // gemmi.Op.DEN for op in operations]
-        mates = [sign * (self.hkl @ rotation) for rotation in rotations for sign in (1, -1)]
-        return DenseIntensities.from_reflections(
-            np.concatenate(mates), np.tile(self.amplitudes, len(mates))
-        )
+        rotated = [self.hkl @ (np.array(op.rot) // gemmi.Op.DEN) for op in operations]
+        indices = [sign * hkl for sign in (1, -1) for hkl in rotated]
+        both = np.concatenate([np.tile(self.plus, len(rotated)), np.tile(self.minus, len(rotated))])
+        return DenseIntensities.from_reflections(np.concatenate(indices), both)
 
 
-def structure_factors(model: Path | None, settings: CrystalSettings, seed: int) -> StructureFactors:
+def structure_factors(
+    model: Path | None, settings: CrystalSettings, seed: int, energy_ev: float
+) -> StructureFactors:
     """Return the structure factors of `model`: coordinates, an MTZ, or None for the built-in one.
 
     Parameters
     ----------
     model : PDB, mmCIF or MTZ file (coordinates may be gzipped)
-    settings : resolution, and what a built-in structure needs
+    settings : resolution, what a built-in structure needs, and whether atoms scatter anomalously
     seed : of the built-in structure
+    energy_ev : at which they do [eV]
     """
+    anomalous_ev = energy_ev if settings.anomalous else None
     if model is None:
-        return of_model(globule(_cell(settings), _space_group(settings), seed), settings.d_min_ang)
+        return of_model(_built_in(settings, seed), settings.d_min_ang, anomalous_ev)
     if not model.is_file():
         raise SourceError(f"{model}: no such file; give a PDB, mmCIF or MTZ file, or no model")
     if model.suffix.lower() == ".mtz":
+        if settings.anomalous:
+            raise SettingsError("crystal.anomalous needs atoms: give coordinates, not an MTZ")
         return _guarded(model, lambda: of_mtz(model, settings))
-    return _guarded(model, lambda: of_model(_read(model), settings.d_min_ang))
+    return _guarded(model, lambda: of_model(_read(model), settings.d_min_ang, anomalous_ev))
+
+
+def _built_in(settings: CrystalSettings, seed: int) -> gemmi.Structure:
+    heavy = (settings.heavy_element, settings.heavy_sites) if settings.heavy_element else None
+    return globule(_cell(settings), _space_group(settings), seed, heavy)
 
 
 def _guarded(model: Path, read: Callable[[], StructureFactors]) -> StructureFactors:
@@ -100,19 +116,23 @@ def _read(path: Path) -> gemmi.Structure:
     return structure
 
 
-def of_model(structure: gemmi.Structure, d_min_ang: float) -> StructureFactors:
+def of_model(
+    structure: gemmi.Structure, d_min_ang: float, anomalous_ev: float | None = None
+) -> StructureFactors:
     """Return amplitudes of atoms and flat bulk solvent, to `d_min_ang` [Angstrom].
 
-    Atoms through a density map (Ten Eyck 1977, Acta A33, 486), solvent through its mask.
+    Atoms through a density map (Ten Eyck 1977, Acta A33, 486), solvent through its mask. At
+    `anomalous_ev` [eV] atoms have f' and f'' (Cromer & Liberman 1981, Acta A37, 267): with F of all
+    but f'' and F'' of f'' alone, the Friedel mates are |F + i F''| and |F - i F''|.
     """
     group = structure.find_spacegroup()
-    density = gemmi.DensityCalculatorX()
-    density.d_min = d_min_ang
-    density.grid.setup_from(structure)
-    density.set_refmac_compatible_blur(structure[0])
-    density.put_model_density_on_grid(structure[0])
-    grid = gemmi.transform_map_to_f_phi(density.grid)
-    calculated = grid.prepare_asu_data(dmin=d_min_ang, unblur=density.blur)
+    resonance = _resonance(structure, anomalous_ev)
+    real = {element: f1 for element, (f1, _) in resonance.items()}
+    calculated = _of_atoms(structure, d_min_ang, real)
+    imaginary = np.zeros(len(calculated.value_array), complex)
+    if resonance:
+        both = {element: f1 + f2 for element, (f1, f2) in resonance.items()}
+        imaginary = _of_atoms(structure, d_min_ang, both).value_array - calculated.value_array
     solvent = gemmi.Scaling(structure.cell, group)
     solvent.use_solvent = True
     solvent.k_sol, solvent.b_sol = SOLVENT_DENSITY_E_ANG3, SOLVENT_B_ANG2
@@ -121,8 +141,37 @@ def of_model(structure: gemmi.Structure, d_min_ang: float) -> StructureFactors:
         structure.cell,
         group,
         np.array(calculated.miller_array, dtype=np.int64),
-        np.abs(calculated.value_array).astype(float),
+        np.abs(calculated.value_array + 1j * imaginary).astype(float),
+        np.abs(calculated.value_array - 1j * imaginary).astype(float),
     )
+
+
+def _resonance(
+    structure: gemmi.Structure, energy_ev: float | None
+) -> dict[str, tuple[float, float]]:
+    """Return f' and f'' of each element of the structure [electrons]; nothing at no energy."""
+    if energy_ev is None:
+        return {}
+    names = sorted({site.atom.element.name for site in structure[0].all()})
+    return {
+        name: gemmi.cromer_liberman(z=gemmi.Element(name).atomic_number, energy=energy_ev)
+        for name in names
+    }
+
+
+def _of_atoms(
+    structure: gemmi.Structure, d_min_ang: float, added: dict[str, float]
+) -> gemmi.ComplexAsuData:
+    """Return structure factors of the atoms with `added` to each element's form factor."""
+    density = gemmi.DensityCalculatorX()
+    density.d_min = d_min_ang
+    for name, value in added.items():
+        density.addends.set(gemmi.Element(name), value)
+    density.grid.setup_from(structure)
+    density.set_refmac_compatible_blur(structure[0])
+    density.put_model_density_on_grid(structure[0])
+    grid = gemmi.transform_map_to_f_phi(density.grid)
+    return grid.prepare_asu_data(dmin=d_min_ang, unblur=density.blur)
 
 
 def _solvent_mask(structure: gemmi.Structure, d_min_ang: float) -> gemmi.ComplexAsuData:
@@ -148,7 +197,8 @@ def of_mtz(path: Path, settings: CrystalSettings) -> StructureFactors:
     unique, first = np.unique(reduced.reshape(-1, 3), axis=0, return_index=True)
     if not len(unique):
         raise SourceError(f"{path}: column {column.label} has nothing to {settings.d_min_ang} A")
-    return StructureFactors(mtz.cell, mtz.spacegroup, unique, values[keep][first])
+    amplitudes = values[keep][first]
+    return StructureFactors(mtz.cell, mtz.spacegroup, unique, amplitudes, amplitudes)
 
 
 def _mtz_column(path: Path, mtz: gemmi.Mtz, label: str) -> gemmi.Mtz.Column:

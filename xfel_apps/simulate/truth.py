@@ -18,7 +18,9 @@ def write_truth(path: Path, experiment: Experiment, shots: Sequence[ShotTruth]) 
     """Write what was drawn for every shot, and the structure factors.
 
     Datasets: `A` (n, 3, 3) of the first crystal, `A_all` (n, crystals, 3, 3), `cell` (n, 6), `wl`
-    [Angstrom], `kind` (hit, weak, blank), `hit`, `scale`, `water`; `F_hkl`, `F_true`, `I_true`.
+    [Angstrom], `kind` (hit, weak, blank), `hit`, `scale`, `water`, `spectrum_ang` and
+    `spectrum_weights` (n, wavelengths), `domains` (n, crystals, n_domains, 3, 3); `F_hkl`, `I_true`
+    (the mean of the Friedel mates) and its root `F_true`, `F_plus` and `F_minus` of the mates.
     """
     factors = experiment.factors
     with h5py.File(path.with_name(f".{path.name}.part"), "w") as file:
@@ -34,7 +36,11 @@ def write_truth(path: Path, experiment: Experiment, shots: Sequence[ShotTruth]) 
         file["hit"] = np.array([shot.kind == "hit" for shot in shots])
         file["scale"] = np.array([shot.scale for shot in shots])
         file["water"] = np.array([shot.water for shot in shots])
+        file["spectrum_ang"] = np.array([shot.wavelengths_ang for shot in shots])
+        file["spectrum_weights"] = np.array([shot.weights for shot in shots])
+        file["domains"] = np.array([shot.domains for shot in shots])
         file["F_hkl"] = factors.hkl
+        file["F_plus"], file["F_minus"] = factors.plus, factors.minus
         file["F_true"] = factors.amplitudes
         file["I_true"] = factors.amplitudes**2
     path.with_name(f".{path.name}.part").replace(path)
