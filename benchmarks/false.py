@@ -23,13 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.data import data_folder
-from benchmarks.merge_data import read_refl
 from xfel_apps.containers.spots import is_good
 from xfel_apps.index.lattices import index_spots
 from xfel_apps.index.processor import chosen_spots, shot_spots
 from xfel_apps.index.refine import ShotSpots
 from xfel_apps.index.run import IndexInput
 from xfel_apps.index.settings import IndexSettings
+from xfel_apps.interchange.expt import read_expt
+from xfel_apps.interchange.refl import read_refl
 from xfel_apps.process import Request, process
 from xfel_apps.spotfind.find import find_on_frame
 from xfel_apps.spotfind.settings import SpotfindSettings
@@ -85,15 +86,13 @@ def simulated_hits(data: Path, scratch: Path) -> tuple[list[ShotSpots], IndexInp
 
 def cspad_hits(data: Path) -> list[ShotSpots]:
     """Return the spots of the LCLS stills."""
-    models = json.loads((data / "benchmark_level2d.json").read_text())
-    table = read_refl(data / "benchmark_level2d.refl")
+    columns = read_refl(data / "benchmark_level2d.refl").columns
     shots = []
-    for number, experiment in enumerate(models["experiment"]):
-        beam, rows = models["beam"][experiment["beam"]], table["id"] == number
-        s0 = -np.array(beam["direction"]) / beam["wavelength"]
-        scale = 1.0 / (CSPAD_DISTANCE_MM * beam["wavelength"])
-        sigma = np.sqrt(table["xyzobs.mm.variance"][rows, :2].mean(axis=1)) * scale
-        shots.append(ShotSpots(s0, table["s1"][rows], sigma, CSPAD_PIXEL_MM * scale))
+    for number, experiment in enumerate(read_expt(data / "benchmark_level2d.json")):
+        beam, rows = experiment.beam, columns["id"] == number
+        scale = 1.0 / (CSPAD_DISTANCE_MM * beam.wavelength_ang)
+        sigma = np.sqrt(columns["xyzobs.mm.variance"][rows, :2].mean(axis=1)) * scale
+        shots.append(ShotSpots(beam.s0, columns["s1"][rows], sigma, CSPAD_PIXEL_MM * scale))
     return [shot for shot in shots if len(shot.s1) >= 10]
 
 

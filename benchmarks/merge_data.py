@@ -1,13 +1,11 @@
 """Reflections as containers, from arrays and from the tables of DIALS, to test and time merging."""
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gemmi
-import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,18 +14,13 @@ from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.product import ShotResult
 from xfel_apps.containers.reflections import REFLECTIONS, IntegratedCrystals, Reflections
 from xfel_apps.containers.writer import ContainerWriter
-from xfel_apps.geometry.beam import Beam
 from xfel_apps.geometry.stills import excitation_error_invang, metric_cell, resolution_ang
+from xfel_apps.interchange.expt import read_expt
+from xfel_apps.interchange.refl import read_refl
 from xfel_apps.merge.asu import ambiguity_operators
+from xfel_apps.sources.cbf import is_cbf_name
 
 Array = NDArray[np.float64]
-TYPES = {
-    "double": ("f8", 1),
-    "int": ("i4", 1),
-    "std::size_t": ("u8", 1),
-    "vec3<double>": ("f8", 3),
-    "cctbx::miller::index<>": ("i4", 3),
-}
 
 
 @dataclass(frozen=True)
@@ -126,18 +119,6 @@ def _reflections(lattices: list[Lattice]) -> Reflections:
     return Reflections.concatenate(parts)
 
 
-def read_refl(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the numeric columns of a DIALS reflection table."""
-    table = msgpack.unpackb(path.read_bytes(), raw=False, strict_map_key=False)[2]
-    columns = {}
-    for name, (kind, (_, data)) in table["data"].items():
-        if kind in TYPES:
-            dtype, width = TYPES[kind]
-            values = np.frombuffer(data, dtype)
-            columns[name] = values.reshape(-1, width) if width > 1 else values
-    return columns
-
-
 def read_dials(
     expt: Path, refl: Path, widths: tuple[float, float] | None = None
 ) -> list[tuple[int, Lattice]]:
@@ -148,53 +129,35 @@ def read_dials(
     widths : if given, partialities are those of a Gaussian in the excitation error with variance
         widths[0]^2 + (widths[1] / d)^2
     """
-    models = json.loads(expt.read_text())
     table = read_refl(refl)
     result = []
-    for number, experiment in enumerate(models["experiment"]):
-        crystal = models["crystal"][experiment["crystal"]]
-        beam = models["beam"][experiment["beam"]]
-        images = models["imageset"][experiment["imageset"]] if "imageset" in experiment else {}
-        frames = images.get("single_file_indices") or [number]
-        real = np.array([crystal[f"real_space_{axis}"] for axis in "abc"])
-        a_matrix = np.linalg.inv(real)
-        rows = table["id"] == number
-        mine = {name: values[rows] for name, values in table.items()}
-        q = mine["miller_index"] @ a_matrix.T
+    for number, experiment in enumerate(read_expt(expt)):
+        crystal, beam = experiment.crystal, experiment.beam
+        assert crystal is not None
+        rows = table.need("id") == number
+        mine = {name: values[rows] for name, values in table.columns.items()}
+        q = mine["miller_index"] @ crystal.a_matrix.T
         d_ang = resolution_ang(q)
-        excitation = excitation_error_invang(q, -np.array(beam["direction"]) / beam["wavelength"])
-        hall = gemmi.symops_from_hall(crystal["space_group_hall_symbol"])
+        excitation = excitation_error_invang(q, beam.s0)
         columns = {
             **dict(zip("hkl", mine["miller_index"].T, strict=True)),
             "d_ang": d_ang,
             "intensity": mine["intensity.sum.value"],
             "sigma": np.sqrt(mine["intensity.sum.variance"]),
             "excitation_invang": excitation,
-            "polarization": _polarization(mine["s1"], beam),
+            "polarization": beam.polarization(mine["s1"]),
         }
         if widths is not None:
             variance = widths[0] ** 2 + (widths[1] / d_ang) ** 2
             columns["partiality"] = np.exp(-0.5 * excitation**2 / variance)
+        one_a_file = experiment.image is not None and is_cbf_name(experiment.image)
+        frame = number if one_a_file else experiment.frame
+        shot_id = f"{expt.stem}:{frame}"
         lattice = Lattice(
-            a_matrix,
-            beam["wavelength"],
-            gemmi.find_spacegroup_by_ops(hall).hm,
-            columns,
-            f"{expt.stem}:{frames[0]}",
+            crystal.a_matrix, beam.wavelength_ang, crystal.space_group, columns, shot_id
         )
-        result.append((int(frames[0]), lattice))
+        result.append((frame, lattice))
     return result
-
-
-def _polarization(s1: Array, beam: dict[str, Any]) -> Array:
-    x, y, z = beam["direction"]
-    model = Beam(
-        beam["wavelength"],
-        (-x, -y, -z),
-        beam["polarization_fraction"],
-        tuple(beam["polarization_normal"]),
-    )
-    return model.polarization(s1)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Read what DIALS and CrystFEL made of a run, in the lab frame and tables of this package."""
 
-import json
 from pathlib import Path
 
 import gemmi
@@ -9,11 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xfel_apps.compare.intensities import by_index
+from xfel_apps.interchange import expt, stream
+from xfel_apps.interchange.from_crystfel import frame_of
+from xfel_apps.sources.convert import FROM_MCSTAS
 
 Array = NDArray[np.float64]
-
-FROM_CRYSTFEL = np.array([-1.0, 1.0, -1.0])
-"""CrystFEL has the beam along +z and the panels' +x to the left of ours: x and z change sign."""
 
 
 def lattice_table(shots: list[int], a_matrices: list[Array]) -> pd.DataFrame:
@@ -23,31 +22,20 @@ def lattice_table(shots: list[int], a_matrices: list[Array]) -> pd.DataFrame:
 
 
 def read_expt(paths: list[Path]) -> pd.DataFrame:
-    """Return the crystals of DIALS `.expt` files; they share our lab frame."""
-    shots, a_matrices = [], []
-    for path in paths:
-        models = json.loads(path.read_text())
-        for experiment in models["experiment"]:
-            crystal = models["crystal"][experiment["crystal"]]
-            real = np.array([crystal[f"real_space_{axis}"] for axis in "abc"])
-            a_matrices.append(np.linalg.inv(real))
-            shots.append(models["imageset"][experiment["imageset"]]["single_file_indices"][0])
-    return lattice_table(shots, a_matrices)
+    """Return the crystals of DIALS `.expt` files, by frame; they share our lab frame."""
+    found = [item for path in paths for item in expt.read_expt(path) if item.crystal is not None]
+    a_matrices = [item.crystal.a_matrix for item in found if item.crystal is not None]
+    return lattice_table([item.frame for item in found], a_matrices)
 
 
 def read_stream(path: Path) -> pd.DataFrame:
-    """Return the crystals of a CrystFEL stream whose events are numbered `//N`."""
+    """Return the crystals of a CrystFEL stream, by frame, in our lab frame."""
     shots: list[int] = []
     a_matrices: list[Array] = []
-    shot, columns = -1, []
-    for line in path.read_text().splitlines():
-        if line.startswith("Event: //"):
-            shot = int(line.removeprefix("Event: //"))
-        elif line[:8] in ("astar = ", "bstar = ", "cstar = "):
-            columns.append(FROM_CRYSTFEL * np.array(line.split()[2:5], dtype=float) / 10.0)
-            if line[0] == "c":
-                shots.append(shot)
-                a_matrices.append(np.column_stack(columns[-3:]))
+    for chunk in stream.read_chunks(path):
+        for crystal in chunk.crystals:
+            shots.append(frame_of(chunk.event, str(path)))
+            a_matrices.append(FROM_MCSTAS @ crystal.a_matrix)
     return lattice_table(shots, a_matrices)
 
 

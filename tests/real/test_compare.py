@@ -1,12 +1,11 @@
 """The comparison with truth, on files of other programs whose errors were published with them."""
 
-import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from benchmarks.peer_files import read_expt
 from xfel_apps.compare.intensities import agreement, read_mtz
 from xfel_apps.compare.truth import Truth, score_lattices
 
@@ -18,15 +17,8 @@ def folder(data_dir: Path) -> Path:
 
 def test_orientations_of_dials(folder: Path) -> None:
     """71 of 72 hits, 0.043 / 0.085 / 0.136 degrees, cell 0.009 / 0.015 % (notes on the peers)."""
-    shots, a_matrices = [], []
-    for path in sorted((folder / "peers").glob("idx-*_integrated.expt")):
-        models = json.loads(path.read_text())
-        for crystal, images in zip(models["crystal"], models["imageset"], strict=True):
-            real = np.array([crystal[f"real_space_{axis}"] for axis in "abc"])
-            shots.append(images["single_file_indices"][0])
-            a_matrices.append(np.linalg.inv(real).ravel())
-    table = pd.DataFrame(a_matrices, columns=[f"a_matrix_{i}" for i in range(9)])
-    score = score_lattices(table.assign(shot=shots), Truth.read(folder / "truth.h5"))
+    paths = sorted((folder / "peers").glob("idx-*_integrated.expt"))
+    score = score_lattices(read_expt(paths), Truth.read(folder / "truth.h5"))
     assert (score.hits, score.weak, score.blanks) == (72, 26, 32)
     assert (score.hits_indexed, score.blanks_indexed, score.false_lattices) == (71, 0, 0)
     assert score.orientation_deg_median == pytest.approx(0.043, abs=5e-4)

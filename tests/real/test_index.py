@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.stream import StreamFrame, read_stream
 from xfel_apps import mpi
 from xfel_apps.containers.crystals import CRYSTALS
 from xfel_apps.containers.manifest import Manifest, open_product
@@ -19,6 +18,9 @@ from xfel_apps.index.processor import index_shot
 from xfel_apps.index.settings import IndexSettings
 from xfel_apps.index.target import TargetLattice
 from xfel_apps.ingest.__main__ import main as ingest
+from xfel_apps.interchange.from_crystfel import read_stream
+from xfel_apps.interchange.shots import PeerShot
+from xfel_apps.interchange.stream import read_chunks
 from xfel_apps.spotfind.__main__ import main as spotfind
 
 LYSOZYME = {"cell": "79.2 79.2 38 90 90 90", "space_group": "P43212"}
@@ -134,18 +136,21 @@ def test_thaumatin_stills(thaumatin: SpotsOfRun) -> None:
 
 
 @pytest.fixture(scope="module")
-def stream(data_dir: Path) -> list[StreamFrame]:
-    return read_stream(data_dir / "crystfel_stream" / "test.stream")
+def stream(data_dir: Path) -> list[PeerShot]:
+    return list(read_stream(data_dir / "crystfel_stream" / "test.stream", "C2221"))
 
 
-def test_stream_geometry_is_read_as_crystfel_reads_it(stream: list[StreamFrame]) -> None:
+def test_stream_geometry_is_read_as_crystfel_reads_it(
+    stream: list[PeerShot], data_dir: Path
+) -> None:
     assert len(stream) == 70
-    assert sum(frame.n_crystals for frame in stream) == 32
-    for frame in stream:
-        np.testing.assert_allclose(frame.spots.d_ang, frame.resolution_ang, rtol=0.03)
+    assert sum(len(shot.lattices or ()) for shot in stream) == 32
+    chunks = read_chunks(data_dir / "crystfel_stream" / "test.stream")
+    for shot, chunk in zip(stream, chunks, strict=True):
+        np.testing.assert_allclose(shot.spots.d_ang, 10 / chunk.peaks.numbers[:, 2], rtol=0.03)
 
 
-def test_stream_peaks_are_indexed_where_crystfel_does(stream: list[StreamFrame]) -> None:
+def test_stream_peaks_are_indexed_where_crystfel_does(stream: list[PeerShot]) -> None:
     settings = IndexSettings.checked({"cell": "61.4 122.6 168 90 90 90", "space_group": "C2221"})
     target = settings.target()
     assert target is not None
@@ -154,7 +159,7 @@ def test_stream_peaks_are_indexed_where_crystfel_does(stream: list[StreamFrame])
         for number, frame in enumerate(stream)
     ]
     indexed = np.array([result.outcome == Outcome.INDEXED for result in results])
-    theirs = np.array([frame.n_crystals > 0 for frame in stream])
+    theirs = np.array([len(frame.lattices or ()) > 0 for frame in stream])
     assert indexed[theirs].sum() >= 31
     assert indexed.sum() >= 40
     for result in (item for item in results if item.outcome == Outcome.INDEXED):
@@ -162,7 +167,7 @@ def test_stream_peaks_are_indexed_where_crystfel_does(stream: list[StreamFrame])
         assert np.abs(lengths / [61.4, 122.6, 168.0] - 1.0).max() < 0.02
 
 
-def test_mixed_spots_of_many_shots_hold_no_lattice(stream: list[StreamFrame]) -> None:
+def test_mixed_spots_of_many_shots_hold_no_lattice(stream: list[PeerShot]) -> None:
     """Spots of different shots together: right resolutions and panels, wrong neighbours."""
     settings = IndexSettings.checked(
         {"cell": "61.4 122.6 168 90 90 90", "space_group": "C2221", "tries": 0}

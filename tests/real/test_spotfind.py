@@ -1,7 +1,6 @@
 """Spots on real stills and on simulated ones by another group, against truth and against DIALS."""
 
 import itertools
-import json
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from benchmarks.merge_data import read_refl
 from xfel_apps.containers.events import Events
 from xfel_apps.containers.manifest import open_product
 from xfel_apps.containers.outcome import Outcome
@@ -18,6 +16,8 @@ from xfel_apps.containers.reader import ProductReader
 from xfel_apps.containers.spots import SPOTS, Spots, good_spots
 from xfel_apps.geometry.stills import excitation_error_invang, ray_on_sphere
 from xfel_apps.ingest.__main__ import main as ingest
+from xfel_apps.interchange.expt import read_expt
+from xfel_apps.interchange.refl import read_refl
 from xfel_apps.spotfind.__main__ import main
 
 NEAR_PX = 1.5
@@ -99,11 +99,10 @@ def dials_spots(folder: Path) -> dict[int, np.ndarray]:
     """Return centroids (n, 2) of the spots that DIALS indexed, by frame."""
     found = {}
     for name in ("idx-0000", "idx-0001"):
-        table = read_refl(folder / f"{name}_indexed.refl")
-        images = json.loads((folder / f"{name}_refined.expt").read_text())["imageset"]
-        for number, image in enumerate(images):
-            rows = table["id"] == number
-            found[image["single_file_indices"][0]] = table["xyzobs.px.value"][rows][:, :2]
+        columns = read_refl(folder / f"{name}_indexed.refl").columns
+        for number, experiment in enumerate(read_expt(folder / f"{name}_refined.expt")):
+            rows = columns["id"] == number
+            found[experiment.frame] = columns["xyzobs.px.value"][rows][:, :2]
     return found
 
 

@@ -13,10 +13,16 @@ from xfel_apps.containers.spots import Spots
 from xfel_apps.errors import GeometryError, SettingsError, SourceError
 from xfel_apps.geometry import Beam, Detector
 from xfel_apps.geometry.mosaic import Mosaic
-from xfel_apps.geometry.stills import q_of_spots
 from xfel_apps.interchange.expt import located
 from xfel_apps.interchange.models import NO_MOSAIC, CrystalModel
-from xfel_apps.interchange.shots import Matches, Measured, PeerLattice, PeerShot
+from xfel_apps.interchange.shots import (
+    Matches,
+    Measured,
+    PeerLattice,
+    PeerShot,
+    spot_q,
+    with_resolution,
+)
 from xfel_apps.interchange.stream import (
     Chunk,
     StreamCrystal,
@@ -174,9 +180,8 @@ def _shot(
     place: tuple[Path, int, str, str | None],
 ) -> PeerShot:
     path, frame, where, space_group = place
-    spots = _spots(geometry, chunk.peaks, where)
-    panel = spots.panel.astype(np.int64)
-    q = q_of_spots(detector, beam, panel, spots.fast_px.astype(float), spots.slow_px.astype(float))
+    spots = with_resolution(_spots(geometry, chunk.peaks, where), detector, beam)
+    q = spot_q(spots, detector, beam)
     taken = np.zeros(len(spots), dtype=bool)
     lattices = []
     for crystal in chunk.crystals:

@@ -25,7 +25,14 @@ from xfel_apps.interchange.flags import (
 )
 from xfel_apps.interchange.models import CrystalModel
 from xfel_apps.interchange.refl import ReflTable, read_refl
-from xfel_apps.interchange.shots import NO_MATCHES, Matches, Measured, PeerLattice, PeerShot
+from xfel_apps.interchange.shots import (
+    NO_MATCHES,
+    Matches,
+    Measured,
+    PeerLattice,
+    PeerShot,
+    with_resolution,
+)
 from xfel_apps.sources import open_raw
 
 Array = NDArray[np.float64]
@@ -192,12 +199,14 @@ def peer_shots(pairs: Sequence[Pair], shots: Mapping[Key, Gathered]) -> Iterator
     integrated = has_kind(pairs, Kind.INTEGRATED)
     for (path, frame), found in shots.items():
         spots, lattices = _lattices(found)
+        beam = found.experiment.beam
+        detector = placed.detector(found.experiment.detector, path, frame)
         yield PeerShot(
             path,
             frame,
-            found.experiment.beam,
-            placed.detector(found.experiment.detector, path, frame),
-            spots,
+            beam,
+            detector,
+            with_resolution(spots, detector, beam),
             bool(len(spots) or lattices),
             lattices if looked else None,
             integrated,

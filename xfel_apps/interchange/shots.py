@@ -83,18 +83,16 @@ class PeerShot:
 NO_MATCHES = Matches(np.empty(0, dtype=np.int64), np.empty((0, 3), dtype=np.int64))
 
 
-def spot_resolution_ang(shot: PeerShot) -> Array:
-    """Return the resolution (n,) of the shot's spots [Angstrom]."""
-    spots = shot.spots
-    return resolution_ang(
-        q_of_spots(
-            shot.detector,
-            shot.beam,
-            spots.panel.astype(np.int64),
-            spots.fast_px.astype(float),
-            spots.slow_px.astype(float),
-        )
-    )
+def spot_q(spots: Spots, detector: Detector, beam: Beam) -> Array:
+    """Return the scattering vectors (n, 3) of spots [1/Angstrom]."""
+    fast, slow = spots.fast_px.astype(float), spots.slow_px.astype(float)
+    return q_of_spots(detector, beam, spots.panel.astype(np.int64), fast, slow)
+
+
+def with_resolution(spots: Spots, detector: Detector, beam: Beam) -> Spots:
+    """Return spots with the resolution that follows from where they are."""
+    d_ang = resolution_ang(spot_q(spots, detector, beam))
+    return Spots.make(**{**spots.columns(), "d_ang": d_ang})
 
 
 def indexed_rows(shot: PeerShot) -> IndexedSpots:

@@ -27,7 +27,6 @@ from xfel_apps.interchange.shots import (
     indexed_rows,
     integrated_rows,
     reflection_rows,
-    spot_resolution_ang,
 )
 from xfel_apps.progress import Progress
 
@@ -164,11 +163,9 @@ def _results(shot: PeerShot, name: str, wanted: Mapping[str, Any]) -> dict[str, 
 
 def _spots(shot: PeerShot) -> ShotResult:
     spots = shot.spots
-    d_ang = spot_resolution_ang(shot)
-    spots = type(spots).make(**{**spots.columns(), "d_ang": d_ang})
     outcome = Outcome.HIT_NOT_INDEXED if shot.is_hit else Outcome.MISS
     reason = "" if shot.is_hit else "not a hit in the imported file"
-    columns = {"n_spots": len(spots), "d_min_ang": d_ang.min() if len(spots) else 0.0}
+    columns = {"n_spots": len(spots), "d_min_ang": spots.d_ang.min() if len(spots) else 0.0}
     return ShotResult(outcome, reason, {**columns, "gain_adu": 1.0}, {"spots": spots})
 
 
