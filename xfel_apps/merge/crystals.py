@@ -45,6 +45,8 @@ class Verdict(StrEnum):
     RESOLUTION = "does not reach the resolution asked for"
     FEW = "too few usable reflections"
     CORRELATION = "does not correlate with the others"
+    UNLIKE = "the others explain it worse than chance"
+    DELTA = "lowers CC1/2 of the merged data"
 
     @property
     def code(self) -> int:

@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps import mpi
-from xfel_apps.compute.scaling import Scales, total_by
+from xfel_apps.compute.scaling import Scales
 from xfel_apps.errors import ContainerError, SettingsError, StoppedError
 from xfel_apps.merge.ambiguity import Ways, indexed, resolve, turned_reflections
 from xfel_apps.merge.asu import UniqueReflections, ambiguity_operators, unique_reflections
 from xfel_apps.merge.averaging import Averager, State, Totals
 from xfel_apps.merge.crystals import Dataset, Verdict, read_dataset, resolution_limits_ang
 from xfel_apps.merge.error_model import fit_error_model
+from xfel_apps.merge.filter import refuse
 from xfel_apps.merge.growth import Older
 from xfel_apps.merge.observations import (
     Indexer,
-    correlation_by_group,
     leaves_of,
     read_observations,
 )
@@ -29,10 +29,6 @@ from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.merge.table import Merged, build
 
 Array = NDArray[np.float64]
-CHANCE_SIGMA = 2.0
-"""A correlation counts as too low only by more than so many of its standard errors, 1/sqrt(n)."""
-MIN_COMMON = 10
-"""A crystal is judged by its correlation only over so many common reflections."""
 
 
 @dataclass(frozen=True)
@@ -212,14 +208,15 @@ def _scale(
     settings: MergeSettings,
     check: Callable[[], None],
 ) -> State:
-    """Return the state after all cycles; crystals that do not correlate are refused on the way.
+    """Return the state after all cycles; crystals that do not agree are refused on the way.
 
-    Half way and before the last cycle the error model is fitted anew, unless crystals are added to
-    others. From before the first of these on, crystals are post-refined.
+    Half way and after each of the last two cycles the error model is fitted anew, unless crystals
+    are added to others, and crystals are judged by it. From before the first of these on they are
+    post-refined.
     """
-    refits = settings.error_model == "scatter" and not averager.before.counts.any()
+    is_model_known = settings.error_model == "scatter" and averager.before.counts.any()
     partial = settings.partiality == "model"
-    renew_at = {settings.n_cycles // 2, settings.n_cycles - 1}
+    judge_at = {settings.n_cycles // 2, settings.n_cycles - 2, settings.n_cycles - 1}
     refine_from = settings.n_cycles // 2 - 1 if partial and settings.post_refinement else np.inf
     for number in range(settings.n_cycles):
         used = verdict == Verdict.USED.code
@@ -228,10 +225,12 @@ def _scale(
         else:
             fit_b, post_refine = settings.fit_b_factor, number >= refine_from
             state = averager.cycle(state, used, fit_b=fit_b, post_refine=post_refine)
-        if number in renew_at:
-            _refuse_uncorrelated(averager, state, verdict, settings)
-            if refits:
+        if number in judge_at:
+            model = state.model
+            if not is_model_known:
                 model = fit_error_model(averager, state, partial=partial)
+            refuse(averager, replace(state, model=model), verdict, settings)
+            if settings.error_model == "scatter":
                 state = replace(state, model=model)
             state = averager.renewed(state)
         check()
@@ -244,32 +243,6 @@ def _reject(averager: Averager, state: State, settings: MergeSettings) -> State:
     if settings.error_model == "none":
         judge = fit_error_model(averager, state, partial=settings.partiality == "model")
     return averager.reject(state, judge, settings.max_deviation_sigma)
-
-
-def _refuse_uncorrelated(
-    averager: Averager, state: State, verdict: NDArray[np.int8], settings: MergeSettings
-) -> None:
-    """Refuse crystals that correlate too little with the mean of the others, in place."""
-    poor = [np.zeros(0, dtype=bool)]
-    for block, obs, res in averager.each_residuals(state):
-        own = obs.crystal - block.groups.start
-        n = block.groups.stop - block.groups.start
-        count = np.maximum(np.bincount(own, minlength=n), 1)
-        quiet = (total_by(own, np.sqrt(obs.noise), n) / count)[own]
-        expected = np.arcsinh(res.expected / quiet)  # so that one zinger condemns no crystal
-        observed = np.where(res.is_common, np.arcsinh(obs.intensity / quiet), np.nan)
-        found = correlation_by_group(observed, expected, own, n)
-        common = np.bincount(own[res.is_common], minlength=n)
-        by_chance = CHANCE_SIGMA / np.sqrt(np.maximum(common, 1))
-        poor.append((found + by_chance < settings.min_correlation) & (common >= MIN_COMMON))
-    refused = np.concatenate(mpi.gather_all(averager.comm, np.concatenate(poor)))
-    verdict[refused & (verdict == Verdict.USED.code)] = Verdict.CORRELATION.code
-    if not (verdict == Verdict.USED.code).any():
-        raise ContainerError(
-            f"none of {len(verdict)} crystals correlates with the others: noise, or several ways "
-            "of indexing (give merge.reference); lower merge.min_correlation to merge all the same"
-        )
-    averager.drop(verdict != Verdict.USED.code)
 
 
 def unmerged_columns(result: Result) -> dict[str, NDArray[np.generic]]:

@@ -32,6 +32,12 @@ class MergeSettings(Section):
     """Refuse crystals with fewer usable reflections."""
     min_correlation: float = Field(default=0.0, ge=-1, le=1)
     """Refuse crystals that correlate less with the mean of the others."""
+    min_log_odds: float = -2.0
+    """Refuse crystals whose intensities are less likely, given those of all others, than given the
+    mean intensity alone, as crystals with wrong indices are: log of the odds."""
+    max_delta_cc_half_sigma: float | None = Field(default=None, gt=0)
+    """Refuse crystals that lower CC1/2 by so many standard deviations more than others do; none:
+    keep them, since `min_log_odds` tells wrong crystals better."""
 
     min_i_over_sigma: float | None = None
     """Leave out weaker reflections; a cut biases the mean, so none by default."""
