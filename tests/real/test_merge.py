@@ -105,8 +105,8 @@ def test_cspad_lysozyme_against_a_deposited_structure(tmp_path: Path, data_dir: 
     }
     scaled = run(tmp_path / "scaled", reflections, **common)
     plain = run(tmp_path / "plain", reflections, **common, scaling="none")
-    assert scaled.crystals["used"] >= 290
-    assert scaled.statistics["overall"]["cc_reference"] > 0.54
+    assert scaled.crystals["used"] >= 285
+    assert scaled.statistics["overall"]["cc_reference"] > 0.6
     assert scaled.statistics["overall"]["n_unique"] > 2700
     for name, sign in (("cc_reference", 1), ("r_split", -1)):
         gain = scaled.statistics["overall"][name] - plain.statistics["overall"][name]

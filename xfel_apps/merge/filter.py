@@ -24,8 +24,12 @@ MIN_COMMON = 10
 
 def refuse(
     averager: Averager, state: State, verdict: NDArray[np.int8], settings: MergeSettings
-) -> None:
-    """Refuse crystals that do not agree with the others, in place, and forget what they saw."""
+) -> bool:
+    """Refuse crystals that do not agree with the others, in place; return whether there were any.
+
+    Their observations are forgotten.
+    """
+    n_before = int((verdict == Verdict.USED.code).sum())
     parts = [np.zeros((0, 2), dtype=bool)]
     for block, obs, res in averager.each_residuals(state):
         found, by_chance = _correlation(block, obs, res)
@@ -38,13 +42,15 @@ def refuse(
         used = verdict == Verdict.USED.code
         delta = delta_cc_half(averager, state)
         _judge(verdict, unusual(delta, used, settings.max_delta_cc_half_sigma), Verdict.DELTA)
-    if not (verdict == Verdict.USED.code).any():
+    n_left = int((verdict == Verdict.USED.code).sum())
+    if not n_left:
         raise ContainerError(
             f"none of {len(verdict)} crystals agrees with the others: noise, or several ways of "
             "indexing (give merge.reference); lower merge.min_correlation and merge.min_log_odds "
             "to merge all the same"
         )
     averager.drop(verdict != Verdict.USED.code)
+    return n_left < n_before
 
 
 def _judge(verdict: NDArray[np.int8], refused: Mask, why: Verdict) -> None:

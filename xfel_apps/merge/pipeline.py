@@ -214,7 +214,6 @@ def _scale(
     are added to others, and crystals are judged by it. From before the first of these on they are
     post-refined.
     """
-    is_model_known = settings.error_model == "scatter" and averager.before.counts.any()
     partial = settings.partiality == "model"
     judge_at = {settings.n_cycles // 2, settings.n_cycles - 2, settings.n_cycles - 1}
     refine_from = settings.n_cycles // 2 - 1 if partial and settings.post_refinement else np.inf
@@ -226,15 +225,21 @@ def _scale(
             fit_b, post_refine = settings.fit_b_factor, number >= refine_from
             state = averager.cycle(state, used, fit_b=fit_b, post_refine=post_refine)
         if number in judge_at:
-            model = state.model
-            if not is_model_known:
-                model = fit_error_model(averager, state, partial=partial)
-            refuse(averager, replace(state, model=model), verdict, settings)
-            if settings.error_model == "scatter":
-                state = replace(state, model=model)
-            state = averager.renewed(state)
+            state = _judge(averager, state, verdict, settings)
         check()
     return state
+
+
+def _judge(
+    averager: Averager, state: State, verdict: NDArray[np.int8], settings: MergeSettings
+) -> State:
+    """Return the state with a new error model, where it is free, and without refused crystals."""
+    model = fit_error_model(averager, state, partial=settings.partiality == "model")
+    by_scatter = averager.renewed(replace(state, model=model))
+    is_refused = refuse(averager, by_scatter, verdict, settings)
+    if settings.error_model == "scatter" and not averager.before.counts.any():
+        state = by_scatter
+    return averager.renewed(state) if is_refused or state is not by_scatter else state
 
 
 def _reject(averager: Averager, state: State, settings: MergeSettings) -> State:

@@ -32,7 +32,7 @@ class MergeSettings(Section):
     """Refuse crystals with fewer usable reflections."""
     min_correlation: float = Field(default=0.0, ge=-1, le=1)
     """Refuse crystals that correlate less with the mean of the others."""
-    min_log_odds: float = -2.0
+    min_log_odds: float = -1.0
     """Refuse crystals whose intensities are less likely, given those of all others, than given the
     mean intensity alone, as crystals with wrong indices are: log of the odds."""
     max_delta_cc_half_sigma: float | None = Field(default=None, gt=0)
