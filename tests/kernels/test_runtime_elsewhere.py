@@ -76,6 +76,7 @@ def test_exception_in_a_rank_ends_all_ranks(model: Path) -> None:
     assert "kokkos" not in (done.stdout + done.stderr).lower()
 
 
+@pytest.mark.slow
 def test_parsl_workers(model: Path) -> None:
     """Two tasks of a worker, one that raises in between; then the worker is told to end."""
     done = run(

@@ -28,16 +28,9 @@ KOKKOS_INLINE_FUNCTION double grating(double cells, double d) {
 
 /// 3 (sin x / x - cos x) / x^2, 1 at 0, of x^2: the transform of a ball.
 KOKKOS_INLINE_FUNCTION double ball(double x2) {
-#if KOKKOS_VERSION >= 30700
-  using Kokkos::cos;
-  using Kokkos::sin;
-#else
-  using Kokkos::Experimental::cos;
-  using Kokkos::Experimental::sin;
-#endif
   if (x2 < 1e-2) return 1.0 - x2 / 10.0 * (1.0 - x2 / 28.0 * (1.0 - x2 / 54.0 * (1.0 - x2 / 88.0)));
   const double x = sqrt(x2);
-  return 3.0 * (sin(x) / x - cos(x)) / x2;
+  return 3.0 * (math::sin(x) / x - math::cos(x)) / x2;
 }
 
 /// |L|^2 at an offset from the nearest Miller index.

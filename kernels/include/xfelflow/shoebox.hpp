@@ -9,12 +9,6 @@
 
 namespace xfelflow::shoebox {
 
-#if KOKKOS_VERSION >= 30700
-using Kokkos::log;
-#else
-using Kokkos::Experimental::log;
-#endif
-
 /// A processor takes blocks of pixels that vectorise, a GPU one pixel after the other, a box a thread.
 constexpr bool on_host = Kokkos::SpaceAccessibility<Kokkos::HostSpace, Space::memory_space>::accessible;
 constexpr int block_size = on_host ? 256 : 1;
@@ -187,7 +181,7 @@ KOKKOS_INLINE_FUNCTION double log_of_product(const double* values, int count) {
     std::memcpy(&mantissa, &bits, sizeof mantissa);
     mantissas *= mantissa;
   }
-  return static_cast<double>(exponents) * ln2 + log(mantissas);
+  return static_cast<double>(exponents) * ln2 + math::log(mantissas);
 }
 
 /// Minus the log likelihood of each box, its gradient and its expected curvature.

@@ -14,11 +14,13 @@
 
 namespace xfelflow {
 
+// Elementary functions for host and device; a using-declaration of some of them confuses nvcc.
 #if KOKKOS_VERSION >= 30700
-using Kokkos::sqrt;
+namespace math = Kokkos;
 #else
-using Kokkos::Experimental::sqrt;
+namespace math = Kokkos::Experimental;
 #endif
+using math::sqrt;
 
 /// 1.5 * 2^52: adding it leaves the nearest integer of |x| < 2^51 in the low bits.
 constexpr double rounding_magic = 6755399441055744.0;
