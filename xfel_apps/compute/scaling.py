@@ -139,6 +139,20 @@ class Sums:
         """Return the sums of the observations in either."""
         return Sums(self.weighted + other.weighted, self.weight + other.weight)
 
+    def pooled(self, n_each: int) -> "Sums":
+        """Return the sums where `n_each` slots that follow each other are one, each with all.
+
+        >>> Sums(np.array([1.0, 2.0, 5.0, 0.0]), np.ones(4)).pooled(2).weighted.tolist()
+        [3.0, 3.0, 5.0, 5.0]
+        """
+        if n_each == 1:
+            return self
+        weighted, weight = (
+            np.repeat(each.reshape(-1, n_each).sum(axis=1), n_each)
+            for each in (self.weighted, self.weight)
+        )
+        return Sums(weighted, weight)
+
 
 def total_by(group: Index, values: Real, n_groups: int) -> Array:
     """Return the sum of `values` (n,) in each group (n_groups,), added in the order given.

@@ -299,7 +299,12 @@ class Averager:
         return self.renewed(replace(state, scales=scales))
 
     def _stepped(self, state: State, prior: ScalePrior, *, post_refine: bool) -> Array:
-        """Return (n, 2, 6) of this rank's crystals: new values and variances."""
+        """Return (n, 2, 6) of this rank's crystals: new values and variances.
+
+        Friedel mates are held against the mean of both: what a fit to each by itself takes over of
+        its errors would look like an anomalous difference.
+        """
+        state = replace(state, sums=state.sums.pooled(self.slots_each))
         parts = [np.empty((0, 2, 6))]
         for block, obs, res in self.each_residuals(state, self.target):
             crystal, s2 = obs.crystal - block.groups.start, self.s2[obs.slot]
