@@ -82,7 +82,7 @@ void derivatives(Input<double, 2> origins_mm, Input<double, 3> axes_mm, Input<lo
 
 void likelihood(Input<double, 2> origins_mm, Input<double, 3> axes_mm, Input<long, 2> sizes, Input<double, 2> spots,
                 double wavelength_ang, Triple direction, Triple normal, double fraction, int oversample,
-                Input<float, 1> observed, double readout_variance, Output<double, 1> misfit,
+                Input<float, 1> observed, Input<float, 1> noise, Output<double, 1> misfit,
                 Output<double, 2> gradient, Output<double, 3> curvature) {
   xfelflow::Runtime::ensure_started();
   std::vector<long> first;
@@ -97,7 +97,7 @@ void likelihood(Input<double, 2> origins_mm, Input<double, 3> axes_mm, Input<lon
   const auto device_curvature = where_kernels_run(host_curvature);
   run("shoebox likelihood", n,
       Likelihood{{boxes, beam, oversample}, xfelflow::on_device<const float*>(observed.data(), observed.shape(0)),
-                 readout_variance, device_misfit, device_gradient, device_curvature});
+                 xfelflow::on_device<const float*>(noise.data(), noise.shape(0)), device_misfit, device_gradient, device_curvature});
   Kokkos::deep_copy(host_misfit, device_misfit);
   Kokkos::deep_copy(host_gradient, device_gradient);
   Kokkos::deep_copy(host_curvature, device_curvature);
@@ -116,6 +116,6 @@ void register_shoebox(nb::module_& m) {
         "Fill photons (n_pixels,) and columns (17, n_pixels) with what xfel_apps.compute.shoebox defines.");
   m.def("shoebox_likelihood", &likelihood, "origins_mm"_a, "axes_mm"_a, "sizes"_a, "spots"_a, "wavelength_ang"_a,
         "direction"_a, "polarization_normal"_a, "polarization_fraction"_a, "oversample"_a, "observed"_a,
-        "readout_variance"_a, "misfit"_a, "gradient"_a, "curvature"_a, nb::call_guard<nb::gil_scoped_release>(),
+        "noise"_a, "misfit"_a, "gradient"_a, "curvature"_a, nb::call_guard<nb::gil_scoped_release>(),
         "Fill misfit (n,), gradient (n, 17) and curvature (n, 17, 17) with what xfel_apps.compute.shoebox defines.");
 }

@@ -34,8 +34,9 @@ def test_likelihood_is_the_twin(seed: int) -> None:
     spots = random_spots(rng, boxes, beam)
     observed = rng.poisson(shoebox_photons(boxes, spots, beam)).astype(np.float32)
     observed[rng.random(len(observed)) < 0.1] = np.nan
-    found = shoebox_likelihood(boxes, spots, beam, observed, 0.3)
-    expected = shoebox_likelihood_reference(boxes, spots, beam, observed, 0.3)
+    noise = rng.uniform(0.0, 2.0, len(observed)).astype(np.float32)
+    found = shoebox_likelihood(boxes, spots, beam, observed, noise)
+    expected = shoebox_likelihood_reference(boxes, spots, beam, observed, noise)
     np.testing.assert_allclose(found.misfit, expected.misfit, rtol=1e-9)
     for name in ("gradient", "curvature"):
         values, twin = getattr(found, name), getattr(expected, name)
@@ -48,14 +49,14 @@ def test_no_boxes_no_photons() -> None:
     beam, none = random_beam(rng), random_boxes(rng, 0)
     spots = random_spots(rng, none, beam)
     assert shoebox_photons(none, spots, beam).shape == (0,)
-    empty = shoebox_likelihood(none, spots, beam, np.empty(0, np.float32), 0.0)
+    nothing = np.empty(0, np.float32)
+    empty = shoebox_likelihood(none, spots, beam, nothing, nothing)
     assert empty.curvature.shape == (0, 17, 17)
 
 
 def test_pixels_must_fit() -> None:
     rng = np.random.default_rng(1)
     beam, boxes = random_beam(rng), random_boxes(rng, 2)
-    with pytest.raises(ValueError, match="3 pixels given"):
-        shoebox_likelihood(
-            boxes, random_spots(rng, boxes, beam), beam, np.zeros(3, np.float32), 0.0
-        )
+    spots, three = random_spots(rng, boxes, beam), np.zeros(3, np.float32)
+    with pytest.raises(ValueError, match="3 pixels and 3 variances given"):
+        shoebox_likelihood(boxes, spots, beam, three, three)

@@ -113,7 +113,7 @@ class Likelihood:
     Attributes
     ----------
     misfit : (n,) sum over pixels of ((observed - expected)^2 / variance + ln variance) / 2, the
-        variance being the expected photons plus that of the readout
+        variance being the expected photons plus `noise`
     gradient : (n, 17)
     curvature : (n, 17, 17) its expectation (Fisher's information)
     """
@@ -140,7 +140,7 @@ def shoebox_derivatives(
 
 
 def shoebox_likelihood(
-    boxes: Rectangles, spots: SpotShapes, beam: BeamLine, observed: F4, readout_variance: float
+    boxes: Rectangles, spots: SpotShapes, beam: BeamLine, observed: F4, noise: F4
 ) -> Likelihood:
     """Return the likelihood of the pixels of boxes, compiled.
 
@@ -148,16 +148,17 @@ def shoebox_likelihood(
     ----------
     boxes, spots, beam : the model
     observed : (n_pixels,) photons; NaN where a pixel is not to be used
-    readout_variance : of the readout noise [photon^2]
+    noise : (n_pixels,) variance besides that of counting: readout, what is not known [photon^2]
     """
     n = len(boxes.sizes)
     result = Likelihood(np.empty(n), np.empty((n, N_BASIS)), np.empty((n, N_BASIS, N_BASIS)))
-    if len(observed) != boxes.n_pixels:
-        raise ValueError(f"{len(observed)} pixels given for boxes of {boxes.n_pixels}")
+    if not len(observed) == len(noise) == boxes.n_pixels:
+        given = f"{len(observed)} pixels and {len(noise)} variances"
+        raise ValueError(f"{given} given for boxes of {boxes.n_pixels}")
     _kernels.shoebox_likelihood(
         *_arguments(boxes, spots, beam),
         np.ascontiguousarray(observed, dtype=np.float32),
-        readout_variance,
+        np.ascontiguousarray(noise, dtype=np.float32),
         result.misfit,
         result.gradient,
         result.curvature,
@@ -244,14 +245,14 @@ def _polarization(u: Array, beam: BeamLine) -> tuple[Array, Array]:
 
 
 def shoebox_likelihood_reference(
-    boxes: Rectangles, spots: SpotShapes, beam: BeamLine, observed: F4, readout_variance: float
+    boxes: Rectangles, spots: SpotShapes, beam: BeamLine, observed: F4, noise: F4
 ) -> Likelihood:
     """Return what `shoebox_likelihood` computes: its definition in plain NumPy."""
     photons, columns = shoebox_derivatives_reference(boxes, spots, beam)
     box, _, _ = pixels_of(boxes)
     used = np.isfinite(observed)
     varies = photons > LEAST_VARIANCE
-    variance = np.where(varies, photons, LEAST_VARIANCE) + readout_variance
+    variance = np.where(varies, photons, LEAST_VARIANCE) + noise
     residual = np.where(used, observed, photons) - photons
     misfit = used * 0.5 * (residual**2 / variance + np.log(variance))
     half = varies * 0.5 / variance

@@ -44,7 +44,9 @@ class ShotPixels:
     boxes, observed : the pixels [photon], NaN where one is not to be used
     hkl : (n, 3) reflection of each box
     intensity, ln_sigma : (n,) |F|^2 that is expected and the spread of its logarithm
-    beam, readout_variance : how it was taken [photon^2]
+    beam : how it was taken
+    readout_variance : of the readout noise [photon^2]
+    noise : (n_pixels,) variance besides that of counting [photon^2]
     """
 
     boxes: Rectangles
@@ -54,6 +56,7 @@ class ShotPixels:
     ln_sigma: Array
     beam: BeamLine
     readout_variance: float
+    noise: F4
 
     def __len__(self) -> int:
         return len(self.hkl)
@@ -121,7 +124,7 @@ class Target:
         """Return the likelihood of the pixels."""
         shot = self.shot
         return shoebox_likelihood(
-            shot.boxes, state.spots(shot), shot.beam, shot.observed, shot.readout_variance
+            shot.boxes, state.spots(shot), shot.beam, shot.observed, shot.noise
         )
 
     def cost(self, state: ShotState, found: Likelihood) -> float:

@@ -83,8 +83,11 @@ class LatticeTask:
     def _round(self, crystal: PixelCrystal, first: PixelCrystal) -> Refined:
         """Choose boxes with `crystal`, and fit; `first` is the lattice as it was."""
         boxes, shot = self.pixels(crystal)
-        parameters = Parameters(anisotropic_blocks=self.settings.anisotropic_blocks)
         settings = self.settings
+        parameters = Parameters(
+            anisotropic_blocks=settings.anisotropic_blocks,
+            bandwidth=settings.bandwidth > 0.0 and settings.bandwidth_ln_sigma > 0.0,
+        )
         state = scaled(shot, crystal)
         shot = self._without_outliers(shot, state)
         target = Target(shot, parameters, self.restraints)
@@ -113,8 +116,16 @@ class LatticeTask:
         rectangles = boxes.rectangles(frame.detector)
         noise = settings.readout_sigma
         variance = readout_variance(rectangles, observed) if noise is None else noise**2
+        bright = unknown_variance(rectangles, observed, settings.model_error)
         return boxes, ShotPixels(
-            rectangles, observed, boxes.found.hkl, intensity, ln_sigma, beam, variance
+            rectangles,
+            observed,
+            boxes.found.hkl,
+            intensity,
+            ln_sigma,
+            beam,
+            variance,
+            variance + bright,
         )
 
     def _without_outliers(self, shot: ShotPixels, state: ShotState) -> ShotPixels:
@@ -132,7 +143,7 @@ class LatticeTask:
 
 def only_local(target: Target, state: ShotState, settings: DiffbraggSettings) -> Fitted:
     """Return the fit of scale, intensities and backgrounds, the lattice left as it is."""
-    fixed = replace(target, parameters=replace(target.parameters, lattice=False))
+    fixed = replace(target, parameters=replace(target.parameters, lattice=False, bandwidth=False))
     return fit(fixed, state, settings.max_steps, settings.tolerance)
 
 
@@ -198,6 +209,16 @@ def readout_variance(boxes: Rectangles, observed: F4) -> float:
     beyond = np.bincount(box, (photons - mean[box]) ** 2, len(mean)) / np.maximum(count - 1, 1)
     told = count >= 20
     return max(0.0, float(np.median((beyond - np.maximum(mean, 0.0))[told]))) if told.any() else 0.0
+
+
+def unknown_variance(boxes: Rectangles, observed: F4, model_error: float) -> F4:
+    """Return the variance (n_pixels,) of what the model cannot know of spots' shapes [photon^2].
+
+    It goes with what was recorded above background: a model that set it could hide in it.
+    """
+    box, _, _ = pixels_of(boxes)
+    above = np.maximum(observed - _mean_background(boxes, observed)[box], 0.0)
+    return np.nan_to_num((model_error * above) ** 2).astype(np.float32)
 
 
 def scaled(shot: ShotPixels, crystal: PixelCrystal) -> ShotState:

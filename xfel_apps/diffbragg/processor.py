@@ -145,6 +145,8 @@ class ShotRefiner:
             ln_n_sigma=settings.block_ln_sigma,
             spread_deg=settings.mosaic_deg,
             ln_spread_sigma=settings.mosaic_ln_sigma,
+            bandwidth=settings.bandwidth,
+            ln_bandwidth_sigma=settings.bandwidth_ln_sigma,
         )
 
     def _others(

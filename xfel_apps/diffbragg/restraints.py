@@ -20,6 +20,7 @@ class Restraints:
     cell, cell_sigma : (6,) mean of the dataset's cells and their spread; a spread of 0: none
     n_cells, ln_n_sigma : (3,) cells of a block, and the spread of their logarithm; 0: none
     spread_deg, ln_spread_sigma : the same of the mosaic spread
+    bandwidth, ln_bandwidth_sigma : the same of the bandwidth
     n_bounds : least and most cells of a block along an axis
     spread_bounds_deg : least and most mosaic spread
     """
@@ -30,6 +31,8 @@ class Restraints:
     ln_n_sigma: float = 0.0
     spread_deg: float = 0.02
     ln_spread_sigma: float = 0.0
+    bandwidth: float = 0.0
+    ln_bandwidth_sigma: float = 0.0
     n_bounds: tuple[float, float] = (2.0, 1000.0)
     spread_bounds_deg: tuple[float, float] = (1e-4, 2.0)
 
@@ -52,6 +55,9 @@ class Restraints:
         if self.ln_spread_sigma > 0.0:
             off = float(np.log(crystal.spread_deg / self.spread_deg)) / self.ln_spread_sigma
             terms.append(("ln_spread", off, 1.0 / self.ln_spread_sigma))
+        if self.bandwidth > 0.0 and self.ln_bandwidth_sigma > 0.0:
+            off = float(np.log(crystal.bandwidth / self.bandwidth)) / self.ln_bandwidth_sigma
+            terms.append(("ln_bandwidth", off, 1.0 / self.ln_bandwidth_sigma))
         return terms
 
     def cost(self, crystal: PixelCrystal) -> float:
@@ -62,8 +68,11 @@ class Restraints:
         """Return gradient (p,) and curvature (p, p) of `cost`."""
         names = parameters.names(crystal)
         slope, bend = np.zeros(len(names)), np.zeros((len(names), len(names)))
-        for name, off, by in self._terms(crystal) if parameters.lattice else []:
-            row = names.index(name if name in names else "ln_n")
+        for name, off, by in self._terms(crystal):
+            name = name if name in names or not name.startswith("ln_n_") else "ln_n"
+            if name not in names:
+                continue
+            row = names.index(name)
             slope[row] += off * by
             bend[row, row] += by**2
         return slope, bend

@@ -22,6 +22,8 @@ class DiffbraggSettings(Section):
     """Sub-pixels along each side of a pixel; 0: as many as the spots' sharpness asks for."""
     readout_sigma: float | None = Field(default=None, ge=0.0)
     """Readout noise of a pixel [photon]; null: what the boxes' background shows beyond counting."""
+    model_error: float = Field(default=0.1, ge=0.0)
+    """What the model does not know of a spot's shape: standard deviation, as a share of a pixel."""
     outlier_sigmas: float = Field(default=6.0, gt=0.0)
     """Background pixels further than this from the model are not used (other lattices)."""
     rounds: int = Field(default=2, ge=1, le=5)
@@ -33,7 +35,9 @@ class DiffbraggSettings(Section):
     anisotropic_blocks: bool = True
     """Fit the block's cells along a, b and c apart."""
     bandwidth: float = Field(default=0.0, ge=0.0)
-    """Relative standard deviation of the wavelength; not fitted."""
+    """Relative standard deviation of the wavelength that is expected; 0: one wavelength."""
+    bandwidth_ln_sigma: float = Field(default=0.7, ge=0.0)
+    """Spread of its logarithm; 0: it is not fitted."""
     merged_ln_sigma: float = Field(default=0.2, gt=0.0)
     """Merged intensities are not trusted further than to this share of themselves."""
     cell_spread: float = Field(default=1.0, ge=0.0)

@@ -188,7 +188,7 @@ KOKKOS_INLINE_FUNCTION double log_of_product(const double* values, int count) {
 struct Likelihood {
   Model<true> model;
   Array<const float*> observed;   ///< photons, NaN where a pixel is not used
-  double readout_variance;
+  Array<const float*> noise;      ///< variance besides that of counting
   Array<double*> misfit;
   Array<double* [n_basis]> gradient;
   Array<double* [n_basis][n_basis]> curvature;
@@ -220,14 +220,13 @@ struct Likelihood {
 
   /// Return minus the log likelihood of a block's pixels.
   KOKKOS_INLINE_FUNCTION double weigh(long first, int count, const Model<true>::Block& block, Weights& out) const {
-    const double readout = readout_variance;
-    const float* data = observed.data() + first;
+    const float *data = observed.data() + first, *beside = noise.data() + first;
     double squares = 0.0;
     XFELFLOW_SIMD(reduction(+ : squares))
     for (int i = 0; i < count; ++i) {
       const double mean = block.photons[i], seen = data[i];
       const bool used = seen == seen, varies = mean > least_variance;
-      const double variance = (varies ? mean : least_variance) + readout, inverse = 1.0 / variance;
+      const double variance = (varies ? mean : least_variance) + beside[i], inverse = 1.0 / variance;
       const double residual = (used ? seen : mean) - mean, z2 = residual * residual * inverse;
       const double half = varies ? 0.5 * inverse : 0.0;
       squares += used ? z2 : 0.0;
