@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,8 @@ from xfel_apps.containers.reflections import ReflectionFlag
 from xfel_apps.containers.spots import Spots
 from xfel_apps.errors import SourceError, XfelError
 from xfel_apps.geometry import Detector
-from xfel_apps.interchange.expt import Experiment, read_expt
+from xfel_apps.interchange.dials_files import Kind, Pair, has_kind
+from xfel_apps.interchange.expt import Experiment
 from xfel_apps.interchange.flags import (
     INTEGRATED,
     REFLECTION_BITS,
@@ -24,7 +23,7 @@ from xfel_apps.interchange.flags import (
     has,
 )
 from xfel_apps.interchange.models import CrystalModel
-from xfel_apps.interchange.refl import ReflTable, read_refl
+from xfel_apps.interchange.refl import ReflTable
 from xfel_apps.interchange.shots import (
     NO_MATCHES,
     Matches,
@@ -39,40 +38,10 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Key = tuple[Path, int]
 
-READ = (
-    "background.mean", "flags", "id", "intensity.prf.value", "intensity.prf.variance",
-    "intensity.sum.value", "intensity.sum.variance", "miller_index", "n_signal", "panel",
-    "partiality", "peak", "peak.fast", "peak.slow", "xyzcal.px", "xyzobs.px.value",
-    "xyzobs.px.variance",
-)  # fmt: skip
 NOT_INTEGRATED = int(ReflectionFlag.BACKGROUND)
 """Flag of a reflection that DIALS did not integrate and does not say why."""
 SAME_PX = 1e-3
 """Spots of two tables this near to each other are the same."""
-
-
-class Kind(IntEnum):
-    """What a reflection table holds."""
-
-    STRONG = 0
-    INDEXED = 1
-    INTEGRATED = 2
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An experiment list and the table that goes with it, if there is one.
-
-    Attributes
-    ----------
-    rows : experiment -> its rows in the table
-    """
-
-    path: Path
-    experiments: Sequence[Experiment]
-    table: ReflTable | None
-    kind: Kind
-    rows: Sequence[IntArray]
 
 
 @dataclass
@@ -92,73 +61,6 @@ class Gathered:
     strong: list[tuple[ReflTable, IntArray]] = field(default_factory=list)
     indexed: list[tuple[Experiment, ReflTable, IntArray]] = field(default_factory=list)
     integrated: list[tuple[Experiment, ReflTable, IntArray]] = field(default_factory=list)
-
-
-def read_pairs(paths: Sequence[Path]) -> list[Pair]:
-    """Return experiment lists with their tables, in order of the lists.
-
-    A table goes with the list that has its identifiers, else with that of the same name, else
-    with the only one.
-    """
-    lists = {path: read_expt(path) for path in paths if path.suffix in (".expt", ".json")}
-    tables = [read_refl(path, READ) for path in paths if path.suffix == ".refl"]
-    if not lists:
-        raise SourceError(f"{tables[0].path}: give the .expt file that goes with it as well")
-    pairs, used = [], set()
-    for table in tables:
-        path = _list_of(table, lists)
-        used.add(path)
-        pairs.append(_pair(path, lists[path], table))
-    pairs += [_pair(path, found, None) for path, found in lists.items() if path not in used]
-    return pairs
-
-
-def _list_of(table: ReflTable, lists: Mapping[Path, Sequence[Experiment]]) -> Path:
-    wanted = set(table.identifiers.values())
-    named = table.path.with_suffix("")
-    same_name = [path for path in lists if path.with_suffix("") == named]
-    has_all = [
-        path for path, found in lists.items() if wanted and wanted <= {e.identifier for e in found}
-    ]
-    for choice in (same_name if not wanted else [p for p in same_name if p in has_all], has_all):
-        if choice:
-            return choice[0] if choice is same_name else choice[-1]
-    if len(lists) == 1 and not wanted:
-        return next(iter(lists))
-    raise SourceError(
-        f"{table.path}: none of the experiment lists given belongs to it; give its .expt file"
-    )
-
-
-def _pair(path: Path, experiments: Sequence[Experiment], table: ReflTable | None) -> Pair:
-    if table is None:
-        return Pair(path, experiments, None, Kind.STRONG, [])
-    ids = table.need("id").astype(np.int64)
-    if table.identifiers:
-        known = {e.identifier: number for number, e in enumerate(experiments)}
-        ids = _renumbered(ids, {k: known[v] for k, v in table.identifiers.items()})
-    if len(ids) and ids.max() >= len(experiments):
-        raise SourceError(
-            f"{table.path}: rows of experiment {ids.max()}, but {path} has {len(experiments)}"
-        )
-    order = np.argsort(ids, kind="stable")
-    edges = np.searchsorted(ids[order], np.arange(len(experiments) + 1))
-    rows = [order[a:b] for a, b in pairwise(edges)]
-    return Pair(path, experiments, table, _kind(table, experiments), rows)
-
-
-def _renumbered(ids: IntArray, numbers: Mapping[int, int]) -> IntArray:
-    """Return the experiment (n,) of each row; -1 where it has none."""
-    known, inverse = np.unique(ids, return_inverse=True)
-    new = np.array([numbers.get(int(i), -1) for i in known], dtype=np.int64)
-    return np.asarray(new[inverse]) if len(ids) else ids
-
-
-def _kind(table: ReflTable, experiments: Sequence[Experiment]) -> Kind:
-    flags = table.columns.get("flags", np.empty(0, dtype=np.uint64))
-    if "miller_index" not in table.columns or all(e.crystal is None for e in experiments):
-        return Kind.STRONG
-    return Kind.INTEGRATED if has(flags, INTEGRATED).any() else Kind.INDEXED
 
 
 def gather(pairs: Sequence[Pair]) -> dict[Key, Gathered]:
@@ -185,11 +87,6 @@ def _add_lattice(
 ) -> None:
     if lattice[0].crystal is not None:
         (shot.indexed if pair.kind == Kind.INDEXED else shot.integrated).append(lattice)
-
-
-def has_kind(pairs: Sequence[Pair], kind: Kind) -> bool:
-    """Return whether any table is of a kind."""
-    return any(pair.kind == kind and pair.table is not None for pair in pairs)
 
 
 def peer_shots(pairs: Sequence[Pair], shots: Mapping[Key, Gathered]) -> Iterator[PeerShot]:

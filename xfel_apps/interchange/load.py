@@ -10,6 +10,7 @@ from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.errors import SourceError
 from xfel_apps.interchange import from_crystfel, from_dials
+from xfel_apps.interchange.dials_files import Pair, read_pairs
 from xfel_apps.interchange.write_run import Source, check_new, write_run
 
 STREAM, DIALS = (".stream",), (".expt", ".refl", ".json")
@@ -52,14 +53,14 @@ def _load_stream(path: Path, out: Path, space_group: str | None) -> list[Manifes
 
 
 def _load_dials(paths: Sequence[Path], out: Path) -> list[Manifest]:
-    pairs = from_dials.read_pairs(paths)
+    pairs = read_pairs(paths)
     shots = from_dials.gather(pairs)
     images = list(dict.fromkeys(file for file, _ in shots))
     source = Source(paths, images, len(shots), None, _products(pairs))
     return write_run(out, source, from_dials.peer_shots(pairs, shots))
 
 
-def _products(pairs: Sequence[from_dials.Pair]) -> list[Product]:
+def _products(pairs: Sequence[Pair]) -> list[Product]:
     """Return the products that the tables give; each needs those before it."""
     kinds = [pair.kind for pair in pairs if pair.table is not None]
     last = max(kinds, default=None)
