@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,10 @@ def run(command: list[str]) -> Figures:
     }
 
 
-def merge(ranks: int, reflections: Path, merged: Path, *arguments: str) -> Figures:
-    """Merge a run; return the time and memory it took."""
+def merge(ranks: int, runs: Sequence[Path], merged: Path, *arguments: str) -> Figures:
+    """Merge runs; return the time and memory it took."""
     command = [str(MPIEXEC), "-n", str(ranks), sys.executable, "-m", "mpi4py", "-m"]
-    command += ["xfel_apps.merge", "--reflections", str(reflections), "--merged", str(merged)]
+    command += ["xfel_apps.merge", "--reflections", *map(str, runs), "--merged", str(merged)]
     return run([*command, "--settings", SETTINGS, *arguments])
 
 
@@ -88,7 +89,7 @@ def measure(n_crystals: int, n_each: int, ranks: int) -> Figures:
         folder = Path(name)
         reflections = write_bulk(folder / "r1.json", simulation, range(n_crystals))
         path = folder / "merged" / "merged.json"
-        took = merge(ranks, reflections, path)
+        took = merge(ranks, [reflections], path)
         manifest = MergedManifest.read(path)
         return {
             "crystals": n_crystals,
@@ -100,7 +101,10 @@ def measure(n_crystals: int, n_each: int, ranks: int) -> Figures:
 
 
 def exponent(found: list[Figures], what: str) -> float | None:
-    """Return the slope of a figure against the number of crystals, both as logarithms."""
+    """Return the slope of a figure against the number of crystals, both as logarithms.
+
+    None where there is one number of crystals only.
+    """
     if len(found) < 2:
         return None
     x, y = (np.log([one[name] for one in found]) for name in ("crystals", what))

@@ -21,7 +21,7 @@ BATCH = 2000
 """Crystals that are made at a time; each batch has random numbers of its own."""
 N_ORIENTATIONS = 500
 """Orientations that the crystals have between them."""
-WAVELENGTH_ANG, MOSAIC = 1.3, Mosaic(0.12, 1500.0)
+WAVELENGTH_ANG, MOSAIC = 1.3, Mosaic(0.06, 750.0)
 SD_TILT_MRAD = 0.3
 """Error of the orientations as they are written, about lab x and y."""
 
@@ -138,6 +138,7 @@ class _Bulk:
         d_ang = self.d_ang[number]
         fall_off = 0.5 * self.b_ang2[batch, None] / d_ang**2
         full = np.exp(self.log_scale[batch, None] - fall_off) * self.truth[number]
+        full /= MOSAIC.half_width_invang(1 / d_ang) * MOSAIC.block_size_ang  # Lorentz's factor
         counted = rng.poisson(full * MOSAIC.partiality(exact, 1 / d_ang))
         mates = stills.hkl[chosen] @ setting
         columns = {

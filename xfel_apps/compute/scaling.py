@@ -6,6 +6,7 @@ s^2 = 1/(4 d^2). The same observations in the same order give the same sums to t
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,11 +77,16 @@ class Scales:
         A still records of a reflection what the Ewald sphere cuts of it: the wider it is across the
         sphere the less, Lorentz's factor of stills.
         """
-        growth = self.growth + self.table[:, 5] - self.table[:, 4]
         exponent = self.log_scale[crystal] - 2.0 * self.b_ang2[crystal] * s2
-        if growth.any():
-            exponent -= growth[crystal] * at_2_ang(s2)
+        if self._widening is not None:
+            exponent -= self._widening[crystal] * at_2_ang(s2)
         return np.asarray(np.exp(exponent))
+
+    @cached_property
+    def _widening(self) -> Array | None:
+        """Log of how much wider reflections are at 2 Angstrom (n,); None if none is."""
+        widening = self.growth + self.table[:, 5] - self.table[:, 4]
+        return widening if widening.any() else None
 
 
 def at_2_ang(s2: Array) -> Array:

@@ -321,9 +321,10 @@ class Averager:
     def _move(self, step: Array) -> None:
         """Change recorded fractions as changes (n_crystals, 6) of the scales' table ask for."""
         for block in self.blocks:
-            obs = self.mine.take(block.rows)
-            own = step[obs.crystal, 2:4], step[obs.crystal, 4:6]
-            postrefine.move(obs.partiality, obs.turn_x, obs.turn_y, self.s2[obs.slot], own)
+            obs = self._wide(block)
+            own = step.take(obs.crystal, axis=0)
+            s2, moves = self.s2[obs.slot], (own[:, 2:4], own[:, 4:6])
+            postrefine.move(obs.partiality, obs.turn_x, obs.turn_y, s2, moves)
 
     def renewed(self, state: State) -> State:
         """Return the state with means from its scales and error model.
