@@ -13,6 +13,7 @@ from tests.merge.stills import Stills
 from tests.ranks import run_on_every
 from xfel_apps.containers.merge_state import MergeState
 from xfel_apps.containers.merged import MergedManifest
+from xfel_apps.errors import StoppedError
 from xfel_apps.merge.__main__ import main
 from xfel_apps.merge.growth import is_due_anew
 from xfel_apps.merge.pipeline import merge
@@ -160,6 +161,23 @@ def test_crystals_that_do_not_fit_what_there_is_drift(
     manifest = MergedManifest.read(tmp_path / "merged.json")
     assert manifest.growth["drift"] > 2.0
     assert is_due_anew(manifest, 161)
+
+
+def test_stopped_while_writing_leaves_what_it_was_added_to(
+    runs: list[Path], older: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise StoppedError("in the middle")
+
+    before = {path.name: path.read_bytes() for path in older.parent.iterdir()}
+    merged = tmp_path / "v002" / "merged.json"
+    with monkeypatch.context() as patch:
+        patch.setattr(MergeState, "write", stopped)
+        assert run_merge(runs[1:], merged, "--onto", str(older)) == 75
+    assert not merged.exists()
+    assert {path.name: path.read_bytes() for path in older.parent.iterdir()} == before
+    assert run_merge(runs[1:], merged, "--onto", str(older)) == 0
+    assert run_merge(runs[1:], merged, "--onto", str(merged)) == 1
 
 
 @pytest.mark.parametrize(
