@@ -30,6 +30,12 @@ auto host_view(const Argument<T, 2>& matrix) {
   return xfelflow::host_view<T**>(matrix.data(), matrix.shape(0), matrix.shape(1));
 }
 
+/// The caller's vector as a view, to copy results to.
+template <class T>
+auto host_view(const Argument<T, 1>& vector) {
+  return xfelflow::host_view<T*>(vector.data(), vector.shape(0));
+}
+
 template <class T>
 auto on_device(const Argument<T, 1>& vector) {
   return xfelflow::on_device<T*>(vector.data(), vector.shape(0));

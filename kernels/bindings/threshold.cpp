@@ -10,26 +10,28 @@ using namespace xfelflow::threshold;
 
 namespace {
 
-using Tiles = Kokkos::RangePolicy<Space, Kokkos::Schedule<Kokkos::Dynamic>>;
+using Strips = Kokkos::RangePolicy<Space, Kokkos::Schedule<Kokkos::Dynamic>>;
 
 /// One frame and what the method keeps of it.
 template <class Raw>
 struct Job {
+  const std::vector<Panel>& panels;
   Frame<Raw> frame;
   Method method;
-  Array<const Tile*> tiles;
-  std::size_t n_tiles;
-  Array<const float**> excess;
+  xfelflow::local_noise::Map noise;
   Array<Byte**> core, strong;
 
   template <int half>
   void find() const {
-    const Array<Byte*> any("any", n_tiles);
-    const Tiles all(0, n_tiles);
-    Kokkos::parallel_for("dispersion", all, FindSignal<Raw, half>{frame, method, tiles, excess, strong, any});
+    const auto list = make_strips<half>(panels);
+    const auto strips = on_device(list);
+    const Array<Slots**> found("found", list.size(), n_bands);
+    const Strips all(0, list.size());
+    const auto& out = method.extended ? core : strong;
+    Kokkos::parallel_for("dispersion", all, FindSignal<Raw, half>{frame, method, noise, strips, out, found});
     if (!method.extended) return;
-    Kokkos::parallel_for("erosion", all, Erode<half>{frame.panels, tiles, strong, any, core});
-    Kokkos::parallel_for("rise", all, Rise<Raw>{frame, method, tiles, excess, core, any, strong});
+    Kokkos::parallel_for("rise", all, Rise<Raw, half>{frame, method, noise, strips, found, core, strong});
+    Kokkos::parallel_for("clear", all, Clear<half>{frame.panels, strips, found, core});
   }
 
   /// The window's width is known when compiling: its sums stay in registers.
@@ -43,26 +45,29 @@ struct Job {
 
 template <class Raw>
 void strong_pixels(Input<Raw, 2> raw, Input<Byte, 2> mask, Input<std::int32_t, 2> place, Input<float, 2> meaning,
-                   int half, int half_wide, float sigma_background, float sigma_strong, int min_count,
-                   bool extended, Input<float, 2> excess, Output<Byte, 2> work, Output<Byte, 2> strong) {
+                   int half, float sigma_background, float sigma_strong, int min_count, bool extended,
+                   Input<float, 1> excess, Output<Byte, 2> work, Output<Byte, 2> strong) {
   xfelflow::Runtime::ensure_started();
   const auto panels = make_panels(place, meaning);
-  const auto tiles = make_tiles(panels);
-  const Job<Raw> job{make_frame(raw, mask, panels),
-                     {half_wide, sigma_background, sigma_strong, static_cast<float>(min_count), extended, excess.size() > 0},
-                     on_device(tiles), tiles.size(), on_device(excess),
-                     Kokkos::create_mirror_view(Space::memory_space(), host_view(work)),
+  const auto grids = xfelflow::local_noise::make_grids(panels);
+  const Job<Raw> job{panels,
+                     make_frame(raw, mask, panels),
+                     {sigma_background, sigma_strong, static_cast<float>(min_count), extended},
+                     {on_device(grids), on_device(excess)},
+                     on_device(work),
                      on_device(strong)};
   job.find(half);
+  Kokkos::deep_copy(host_view(work), job.core);
   Kokkos::deep_copy(host_view(strong), job.strong);
 }
 
 template <class Raw>
 void define(nb::module_& m) {
   m.def("strong_pixels", &strong_pixels<Raw>, "frame"_a.noconvert(), "mask"_a, "place"_a, "meaning"_a, "half"_a,
-        "half_wide"_a, "sigma_background"_a, "sigma_strong"_a, "min_count"_a, "extended"_a, "excess"_a,
-        "work"_a, "strong"_a, nb::call_guard<nb::gil_scoped_release>(),
-        "Fill strong (slow, fast) with what xfel_apps.compute.threshold defines.");
+        "sigma_background"_a, "sigma_strong"_a, "min_count"_a, "extended"_a, "excess"_a, "work"_a, "strong"_a,
+        nb::call_guard<nb::gil_scoped_release>(),
+        "Fill strong (slow, fast) with what xfel_apps.compute.threshold defines; work and strong come as zeros, and "
+        "work is left so.");
 }
 
 }  // namespace

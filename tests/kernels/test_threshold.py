@@ -1,9 +1,12 @@
 """The compiled threshold is its NumPy twin."""
 
+import math
+
 import numpy as np
 import pytest
 
 from tests.kernels.frames import SHAPE, random_frame, random_panels
+from xfel_apps.compute.local_noise import window_grids
 from xfel_apps.compute.panels import Panels
 from xfel_apps.compute.threshold import (
     MAX_HALF_WIDTH,
@@ -33,7 +36,8 @@ def test_kernel_is_twin_with_local_noise(extended: bool) -> None:
     frame, mask = random_frame(rng)
     panels = random_panels(rng)
     how = Dispersion(extended=extended)
-    excess = rng.uniform(1.0, 5.0, SHAPE).astype(np.float32)
+    n_windows = sum(map(math.prod, window_grids(panels)))
+    excess = rng.uniform(1.0, 5.0, n_windows).astype(np.float32)
     expected = strong_pixels_reference(frame, mask, panels, how, excess)
     without = strong_pixels(frame, mask, panels, how)
     assert 20 < expected.sum() < without.sum()
@@ -61,7 +65,9 @@ def test_buffers_are_reused() -> None:
         frame, mask = random_frame(rng)
         found = strong_pixels(frame, mask, panels, how, out=buffers)
         assert found is buffers[1]
+        assert not buffers[0].any()
         np.testing.assert_array_equal(found, strong_pixels(frame, mask, panels, how))
+        found[:] = 0
 
 
 @pytest.mark.parametrize("extended", [True, False])

@@ -8,6 +8,7 @@ spots, which few of them hold, do not change it (order statistics as in Hadian-J
 J. Appl. Cryst. 50, 1705-1715).
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,35 +38,57 @@ TYPICAL = (1 - _SPREAD + 0.6745 * np.sqrt(_SPREAD)) ** 3
 """That quantile where there is counting alone (Wilson and Hilferty 1931, PNAS 17, 684-688)."""
 
 
-def local_noise(
-    frame: NDArray[Any], mask: Bytes, panels: Panels, out: Floats | None = None
-) -> Floats:
-    """Return how many times the variance of counting each pixel's is, (slow, fast), at least 1.
+def local_noise(frame: NDArray[Any], mask: Bytes, panels: Panels) -> Floats:
+    """Return how many times the variance of counting each window's is, (n_windows,), at least 1.
+
+    Windows go by panel, row and column; those that reach beyond a panel's edge are none.
 
     Parameters
     ----------
     frame : (slow, fast) [ADU], of any real dtype
     mask : (slow, fast), not 0 where a pixel is good
     panels : where the panels lie and what their values mean
-    out : array to fill, so that none is made; what lies on no panel stays as it is
     """
-    result = np.ones(frame.shape, np.float32) if out is None else out
-    _kernels.local_noise(frame, mask, *panels.arrays, QUANTILE, TYPICAL, result)
-    return result
+    excess = np.empty(sum(map(math.prod, window_grids(panels))), np.float32)
+    _kernels.local_noise(frame, mask, *panels.arrays, QUANTILE, TYPICAL, excess)
+    return excess
 
 
 def local_noise_reference(frame: NDArray[Any], mask: Bytes, panels: Panels) -> Floats:
     """Return what `local_noise` does, the definition in plain NumPy."""
-    result = np.ones(frame.shape, np.float32)
-    for index, slab in enumerate(panels.slabs):
-        height, width = result[slab].shape
-        rows, columns = np.arange(height) // WINDOW_PX, np.arange(width) // WINDOW_PX
-        excess = _smooth(_dispersion(frame, mask, panels, index))
-        if excess.size:
-            n_rows, n_columns = excess.shape
-            at = np.minimum(rows, n_rows - 1), np.minimum(columns, n_columns - 1)
-            result[slab] = excess[np.ix_(*at)]
-    return result
+    parts = [
+        _smooth(_dispersion(frame, mask, panels, index)).ravel()
+        for index in range(len(panels.starts))
+    ]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def window_grids(panels: Panels) -> list[tuple[int, int]]:
+    """Return rows and columns of the windows of each panel."""
+    return [(int(h) // WINDOW_PX, int(w) // WINDOW_PX) for w, h in panels.sizes]
+
+
+def noise_maps(excess: Floats, panels: Panels) -> list[Floats]:
+    """Return the excess of each pixel (slow, fast) of each panel, that of its window.
+
+    The last windows reach to the panel's edge; panels smaller than a window have 1.
+
+    Parameters
+    ----------
+    excess : (n_windows,) of `local_noise`
+    panels : where the panels lie
+    """
+    maps, first = [], 0
+    for (width, height), (n_rows, n_columns) in zip(
+        panels.sizes, window_grids(panels), strict=True
+    ):
+        n = n_rows * n_columns
+        grid = excess[first : first + n].reshape(n_rows, n_columns)
+        rows = np.minimum(np.arange(height) // WINDOW_PX, n_rows - 1)
+        columns = np.minimum(np.arange(width) // WINDOW_PX, n_columns - 1)
+        maps.append(grid[np.ix_(rows, columns)] if n else np.ones((height, width), np.float32))
+        first += n
+    return maps
 
 
 def _dispersion(frame: NDArray[Any], mask: Bytes, panels: Panels, index: int) -> Array:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps import _kernels
+from xfel_apps.compute.local_noise import noise_maps
 from xfel_apps.compute.panels import Panels
 
 Array = NDArray[np.float64]
@@ -33,7 +34,7 @@ Floats = NDArray[np.float32]
 Noise = tuple[float, float, Floats | float]
 """Gain [ADU], readout noise squared [ADU^2] and the excess over both."""
 
-NO_EXCESS: Floats = np.empty((0, 0), np.float32)
+NO_EXCESS: Floats = np.empty(0, np.float32)
 
 MAX_HALF_WIDTH = 7
 """Largest half width of a window that the kernel has room for."""
@@ -78,9 +79,10 @@ def strong_pixels(
     mask : (slow, fast), not 0 where a pixel is good
     panels : where the panels lie and what their values mean
     how : the method's settings
-    excess : (slow, fast) how many times the variance of counting each pixel's is; None: 1
-    out : arrays of the frame's shape to work in and to fill, so that none are made; zero where no
-        panel lies
+    excess : (n_windows,) how many times the variance of counting each window's is, of
+        `local_noise`; None: 1
+    out : arrays of zeros of the frame's shape, to work in and to fill, so that none are made; the
+        first is left as zeros
     """
     work, strong = out or (np.zeros(frame.shape, np.uint8), np.zeros(frame.shape, np.uint8))
     _kernels.strong_pixels(
@@ -88,7 +90,6 @@ def strong_pixels(
         mask,
         *panels.arrays,
         how.half_width_px,
-        how.half_width_px + BACKGROUND_MARGIN_PX,
         how.sigma_background,
         how.sigma_strong,
         how.min_count,
@@ -109,12 +110,12 @@ def strong_pixels_reference(
 ) -> Bytes:
     """Return what `strong_pixels` does, the definition in plain NumPy."""
     strong = np.zeros(frame.shape, np.uint8)
-    for index, (rows, columns) in enumerate(panels.slabs):
+    about = [1.0] * len(panels.slabs) if excess is None else noise_maps(excess, panels)
+    for index, slab in enumerate(panels.slabs):
         value, good, _ = panels.trusted_values(frame, mask, index)
-        about = 1.0 if excess is None else excess[rows, columns]
-        noise = panels.gain[index], panels.noise_adu[index] ** 2, about
+        noise = panels.gain[index], panels.noise_adu[index] ** 2, about[index]
         find = _extended if how.extended else _plain
-        strong[rows, columns] = find(value, good, noise, how)
+        strong[slab] = find(value, good, noise, how)
     return strong
 
 

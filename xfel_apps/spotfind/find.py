@@ -83,7 +83,8 @@ def _strong(frame: NDArray[Any], setup: Setup, panels: Panels, are_photons: bool
         settings.method == "extended",
     )
     wanted = not are_photons if settings.local_noise is None else settings.local_noise
-    excess = local_noise(frame, setup.mask_bytes, panels, setup.excess) if wanted else None
+    excess = local_noise(frame, setup.mask_bytes, panels) if wanted else None
+    setup.buffers[1].fill(0)
     return strong_pixels(frame, setup.mask_bytes, panels, how, excess, setup.buffers)
 
 

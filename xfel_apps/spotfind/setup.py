@@ -50,11 +50,6 @@ class Setup:
         return np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
 
     @cached_property
-    def excess(self) -> NDArray[np.float32]:
-        """Array for the map of local noise."""
-        return np.ones(self.detector.slab_shape, np.float32)
-
-    @cached_property
     def panels(self) -> Panels:
         """Panels with the gain and noise that are known before any frame is seen."""
         detector, settings = self.detector, self.settings

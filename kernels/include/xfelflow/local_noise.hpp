@@ -1,11 +1,12 @@
 // How much noisier than counting each part of a frame is; xfel_apps/compute/local_noise.py is the definition.
 #pragma once
 
-#include <xfelflow/frames.hpp>
+#include <limits>
+#include <xfelflow/windows.hpp>
 
 namespace xfelflow::local_noise {
 
-using namespace xfelflow::frames;
+using namespace xfelflow::windows;
 
 constexpr int window = 7;              ///< side of a window [pixel]
 constexpr int reach = 2;               ///< windows on each side that say how noisy it is here
@@ -17,80 +18,158 @@ struct Grid {
   int rows, columns, first;
 };
 
-struct Window {
-  int panel, row, column;
+/// One row of windows of a panel.
+struct Row {
+  int panel, row;
 };
 
-/// Index of dispersion of each window.
+inline std::vector<Grid> make_grids(const std::vector<Panel>& panels) {
+  std::vector<Grid> grids;
+  int first = 0;
+  for (const Panel& panel : panels) {
+    grids.push_back({panel.height / window, panel.width / window, first});
+    first += grids.back().rows * grids.back().columns;
+  }
+  return grids;
+}
+
+inline std::vector<Row> make_rows(const std::vector<Grid>& grids) {
+  std::vector<Row> rows;
+  for (std::size_t i = 0; i < grids.size(); ++i)
+    for (int row = 0; row < grids[i].rows; ++row) rows.push_back({static_cast<int>(i), row});
+  return rows;
+}
+
+/// Index of dispersion of each window, a row of them at a time.
 template <class Raw>
 struct Measure {
+  static constexpr int n_together = 73, outer = n_together * window, inner = outer - window + 1;
   Frame<Raw> frame;
-  Array<const Window*> windows;
+  Array<const Grid*> grids;
+  Array<const Row*> rows;
   Array<float*> index;
 
   KOKKOS_INLINE_FUNCTION void operator()(const int i) const {
-    const Window place = windows(i);
+    const Row place = rows(i);
+    const Grid grid = grids(place.panel);
     const Panel panel = frame.panels(place.panel);
-    float n = 0.0F, x = 0.0F, y = 0.0F;
-    for (int s = place.row * window; s < (place.row + 1) * window; ++s)
-      for (int f = place.column * window; f < (place.column + 1) * window; ++f) {
-        const Pixel pixel = frame.at(panel, f, s);
-        n += pixel.good;
-        x += pixel.value;
-        y += pixel.value * pixel.value;
-      }
-    const float expected = panel.gain * (x > 0.0F ? x : 0.0F) + panel.variance * n;
-    const bool enough = n >= min_good && expected > 0.0F;
-    index(i) = enough ? (n * y - x * x) / ((n - 1.0F) * expected) : unknown;
+    for (int column = 0; column < grid.columns; column += n_together) {
+      const int n = column + n_together < grid.columns ? n_together : grid.columns - column;
+      measure(panel, column * window, place.row * window, n, &index(grid.first + place.row * grid.columns + column));
+    }
+  }
+
+  KOKKOS_INLINE_FUNCTION void measure(const Panel& panel, int fast, int slow, int n_windows, float* out) const {
+    float sums[moments][outer], slid[moments][inner], each[moments][n_together];
+    sum_down<window>(frame, panel, fast, slow, sums);
+    for (int m = 0; m < moments; ++m) {
+      slide<window>(sums[m], slid[m]);
+      for (int i = 0; i < n_together; ++i) each[m][i] = slid[m][i * window];
+    }
+    const float gain = panel.gain, variance = panel.variance;
+    XFELFLOW_SIMD()
+    for (int i = 0; i < n_windows; ++i) {
+      const float n = each[count][i], x = each[sum][i], y = each[squares][i];
+      const float expected = gain * (x > 0.0F ? x : 0.0F) + variance * n;
+      const bool enough = (n >= min_good) & (expected > 0.0F);
+      const float scale = enough ? (n - 1.0F) * expected : 1.0F;
+      out[i] = enough ? (n * y - x * x) / scale : unknown;
+    }
   }
 };
 
-/// Quantile over the windows about each one, against what counting would give; at least 1.
+/// Quantile over the windows about each one, against what counting would give; at least 1. Many windows at once are
+/// sorted by one network.
 struct Smooth {
+  static constexpr int side = 2 * reach + 1, n_about = side * side, lanes = 16;
+  using Sorted = float[n_about][lanes];
   Array<const Grid*> grids;
-  Array<const Window*> windows;
+  Array<const Row*> rows;
   Array<const float*> index;
   float quantile, typical;
   Array<float*> excess;
 
   KOKKOS_INLINE_FUNCTION void operator()(const int i) const {
-    const Window place = windows(i);
+    const Row place = rows(i);
     const Grid grid = grids(place.panel);
-    float sorted[(2 * reach + 1) * (2 * reach + 1)];
-    int n = 0;
-    for (int r = place.row - reach; r <= place.row + reach; ++r)
-      for (int c = place.column - reach; c <= place.column + reach; ++c) {
-        if (r < 0 || c < 0 || r >= grid.rows || c >= grid.columns) continue;
-        const float value = index(grid.first + r * grid.columns + c);
-        if (value == unknown) continue;
-        int k = n++;
-        for (; k > 0 && sorted[k - 1] > value; --k) sorted[k] = sorted[k - 1];
-        sorted[k] = value;
+    for (int column = 0; column < grid.columns; column += lanes) {
+      Sorted about;
+      float known[lanes] = {};
+      gather(grid, place.row, column, about, known);
+      sort(about);
+      const int n = column + lanes < grid.columns ? lanes : grid.columns - column;
+      select(about, known, n, &excess(grid.first + place.row * grid.columns + column));
+    }
+  }
+
+  /// What lies about `lanes` windows; infinity for what is not known.
+  KOKKOS_INLINE_FUNCTION void gather(const Grid& grid, int row, int column, Sorted& about, float (&known)[lanes]) const {
+    for (int r = 0; r < side; ++r) {
+      float line[lanes + 2 * reach];
+      for (int i = 0; i < lanes + 2 * reach; ++i) {
+        const int at = row + r - reach, c = column + i - reach;
+        const bool inside = at >= 0 && c >= 0 && at < grid.rows && c < grid.columns;
+        const float value = inside ? index(grid.first + at * grid.columns + c) : unknown;
+        line[i] = value == unknown ? std::numeric_limits<float>::infinity() : value;
       }
-    const float found = n > 0 ? sorted[static_cast<int>(quantile * (n - 1))] / typical : 1.0F;
-    excess(i) = found > 1.0F ? found : 1.0F;
+      for (int c = 0; c < side; ++c)
+        for (int i = 0; i < lanes; ++i) {
+          about[r * side + c][i] = line[i + c];
+          known[i] += line[i + c] < std::numeric_limits<float>::infinity() ? 1.0F : 0.0F;
+        }
+    }
+  }
+
+  /// Batcher's merge exchange (Knuth, The Art of Computer Programming 3, 5.2.2, algorithm M).
+  KOKKOS_INLINE_FUNCTION static void sort(Sorted& about) {
+    constexpr int most = 16;  // the greatest power of two below n_about
+    static_assert(most < n_about && n_about <= 2 * most);
+    for (int p = most; p > 0; p /= 2)
+      for (int q = most, r = 0, d = p; d > 0; d = q - p, q /= 2, r = p)
+        for (int i = 0; i < n_about - d; ++i)
+          if ((i & p) == r) exchange(about[i], about[i + d]);
+  }
+
+  KOKKOS_INLINE_FUNCTION static void exchange(float (&low)[lanes], float (&high)[lanes]) {
+    XFELFLOW_SIMD()
+    for (int i = 0; i < lanes; ++i) {
+      const float a = low[i], b = high[i];
+      low[i] = a < b ? a : b;
+      high[i] = a < b ? b : a;
+    }
+  }
+
+  KOKKOS_INLINE_FUNCTION void select(const Sorted& about, const float (&known)[lanes], int n, float* out) const {
+    float found[lanes];
+    int rank[lanes];
+    for (int i = 0; i < lanes; ++i) rank[i] = known[i] > 0.0F ? static_cast<int>(quantile * (known[i] - 1.0F)) : -1;
+    for (int i = 0; i < lanes; ++i) found[i] = typical;
+    for (int k = 0; k < n_about; ++k)
+      for (int i = 0; i < lanes; ++i) found[i] = rank[i] == k ? about[k][i] : found[i];
+    for (int i = 0; i < n; ++i) out[i] = found[i] > typical ? found[i] / typical : 1.0F;
   }
 };
 
-/// Spread the windows' values over their pixels; the last windows reach to the panel's edge.
-struct Spread {
-  Array<const Panel*> panels;
+/// The excess of each pixel, that of its window; the last windows reach to the panel's edge.
+struct Map {
   Array<const Grid*> grids;
-  Array<const Tile*> tiles;
-  Array<const float*> excess;
-  Array<float**> map;
+  Array<const float*> excess;            ///< of each window; none: 1 everywhere
 
-  KOKKOS_INLINE_FUNCTION void operator()(const int index) const {
-    const Tile tile = tiles(index);
-    const Panel panel = panels(tile.panel);
-    const Grid grid = grids(tile.panel);
-    const bool none = grid.rows == 0 || grid.columns == 0;
-    for (int s = tile.slow; s < tile.slow + tile.height; ++s)
-      for (int f = tile.fast; f < tile.fast + tile.width; ++f) {
-        const int row = s / window < grid.rows ? s / window : grid.rows - 1;
-        const int column = f / window < grid.columns ? f / window : grid.columns - 1;
-        map(panel.slow + s, panel.fast + f) = none ? 1.0F : excess(grid.first + row * grid.columns + column);
-      }
+  /// Of n pixels of a row of a panel, from column `fast` on; clamped to the panel.
+  template <int n>
+  KOKKOS_INLINE_FUNCTION void row(int index, const Panel& panel, int fast, int slow, float (&factor)[n]) const {
+    for (int i = 0; i < n; ++i) factor[i] = 1.0F;
+    if (excess.extent(0) == 0) return;
+    const Grid grid = grids(index);
+    if (grid.rows == 0 || grid.columns == 0) return;
+    const int at = slow / window < grid.rows ? slow / window : grid.rows - 1, last = grid.columns - 1;
+    const float* values = &excess(grid.first + at * grid.columns);
+    const int begin = fast < 0 ? -fast : 0;
+    const int end = fast + n < panel.width ? n : panel.width - fast;
+    for (int i = begin; i < end; ++i) {
+      const int column = (fast + i) / window;
+      factor[i] = values[column < last ? column : last];
+    }
   }
 };
 

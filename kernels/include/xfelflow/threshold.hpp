@@ -1,230 +1,410 @@
 // Strong pixels by local dispersion; xfel_apps/compute/threshold.py is the definition.
+//
+// The extended form keeps a pixel only where every window about it holds signal. So one window in a band of rows,
+// about the band's middle, rules out a column of pixels at once: one pass with a window a band (Screen) tells where
+// the windows of every pixel have to be looked at (Patch). On a frame without spots that is next to nowhere.
 #pragma once
 
-#include <xfelflow/frames.hpp>
+#include <xfelflow/local_noise.hpp>
+#include <xfelflow/windows.hpp>
 
 namespace xfelflow::threshold {
 
-using namespace xfelflow::frames;
+using namespace xfelflow::windows;
 
 constexpr int max_half = 7;              ///< largest half width of a window
+constexpr int margin = 2;                ///< how much further the wide background reaches on each side
+constexpr int strip_width = 256, n_bands = 8;
+constexpr int narrow = 32, wide = 4 * narrow;  ///< columns that are looked at together
+constexpr int n_slots = strip_width / narrow;
+
+/// Which of a strip's narrow columns, one bit each.
+using Slots = std::uint8_t;
+static_assert(n_slots == 8);
+constexpr Slots all_slots = 0xFF, wide_slots = 0xF;
 
 struct Method {
-  int half_wide;                         ///< half width of the wide background
   float sigma_background, sigma_strong;
   float min_count;
   bool extended;
-  bool has_excess;                       ///< whether a map says how much noisier than counting a pixel is
 };
 
-/// What the first step says of a pixel; a plain threshold ends there with 0 or 1.
-enum State : Byte { not_good = 0, background = 1, signal = 2 };
+/// Bands of rows, as high as a window, of at most strip_width columns of one panel.
+struct Strip {
+  int panel, fast, slow, width, height;
+};
 
-/// First step: dispersion in the window around each pixel.
-template <class Raw, int half>
-struct FindSignal {
-  static constexpr int rows = 2 * half + 1, padded = tile_width + 2 * half;
+template <int half>
+std::vector<Strip> make_strips(const std::vector<Panel>& panels) {
+  constexpr int height = n_bands * (2 * half + 1);
+  std::vector<Strip> strips;
+  for (std::size_t i = 0; i < panels.size(); ++i)
+    for (int slow = 0; slow < panels[i].height; slow += height)
+      for (int fast = 0; fast < panels[i].width; fast += strip_width)
+        strips.push_back({static_cast<int>(i), fast, slow, std::min(strip_width, panels[i].width - fast),
+                          std::min(height, panels[i].height - slow)});
+  return strips;
+}
+
+/// One panel of a frame as every step sees it.
+template <class Raw>
+struct Scene {
   Frame<Raw> frame;
   Method method;
-  Array<const Tile*> tiles;
-  Array<const float**> excess;
-  Array<Byte**> state;
-  Array<Byte*> any;                      ///< of each tile: whether anything was found
+  local_noise::Map noise;
+  Panel panel;
+  int index;                             ///< of the panel
+};
 
-  /// Good pixels, sum and sum of squares.
-  enum { count, sum, squares, moments };
-  using Row = float[moments][tile_width];
+/// Where windows with n good pixels of sum x and sum of squares y hold signal. Rounding may make sums of other order
+/// differ by their share `slack` of what was added.
+struct Dispersion {
+  float gain, variance, two_squares, min_count, slack;
 
-  KOKKOS_INLINE_FUNCTION void operator()(const int index) const {
-    const Tile tile = tiles(index);
-    const Panel panel = frame.panels(tile.panel);
-    Row sums[rows], own[rows];  // of the last rows: sums along them, and their pixels
-    bool found = false;
-    for (int line = tile.slow - half; line < tile.slow + tile.height + half; ++line) {
-      const int newest = (line - tile.slow + half) % rows;
-      sum_along(tile, panel, line, sums[newest], own[newest]);
-      if (line - half >= tile.slow) found |= judge(tile, panel, line - half, sums, own[(newest + half + 1) % rows]);
-    }
-    any(index) = found;
+  KOKKOS_INLINE_FUNCTION Dispersion(const Panel& panel, const Method& method, float slack_)
+      : gain(panel.gain),
+        variance(panel.variance),
+        two_squares(2.0F * method.sigma_background * method.sigma_background),
+        min_count(method.min_count),
+        slack(slack_) {}
+
+  KOKKOS_INLINE_FUNCTION float expected(float n, float x, float y, float factor) const {
+    return (gain * (x - slack * (n + y)) + variance * n) * factor;
   }
 
-  KOKKOS_INLINE_FUNCTION void sum_along(const Tile& tile, const Panel& panel, int line, Row& sums, Row& own) const {
-    float row[moments][padded];
-    if (line >= 0 && line < panel.height)
-      load(tile, panel, line, row);
-    else
-      for (int m = 0; m < moments; ++m)
-        for (int i = 0; i < padded; ++i) row[m][i] = 0.0F;
-    for (int m = 0; m < moments; ++m) {
-      XFELFLOW_SIMD()
-      for (int i = 0; i < tile_width; ++i) {
-        float total = row[m][i];
-        for (int j = 1; j < rows; ++j) total += row[m][i + j];
-        sums[m][i] = total;
-        own[m][i] = row[m][i + half];
-      }
-    }
-  }
-
-  /// Fill a row that begins half a window before the tile; beyond the panel nothing is good.
-  KOKKOS_INLINE_FUNCTION void load(const Tile& tile, const Panel& panel, int line,
-                                   float (&row)[moments][padded]) const {
-    const int before = tile.fast - half;
-    const int first = before < 0 ? -before : 0;
-    const int last = before + padded > panel.width ? panel.width - before : padded;
-    for (int m = 0; m < moments; ++m) {
-      for (int i = 0; i < first; ++i) row[m][i] = 0.0F;
-      for (int i = last; i < padded; ++i) row[m][i] = 0.0F;
-    }
-    const Raw* raw = &frame.raw(panel.slow + line, panel.fast);
-    const Byte* mask = &frame.mask(panel.slow + line, panel.fast);
-    const float lowest = panel.lowest, highest = panel.highest;
-    XFELFLOW_SIMD()
-    for (int i = first; i < last; ++i) {
-      const Pixel pixel = trusted(raw[before + i], mask[before + i], lowest, highest);
-      row[count][i] = pixel.good;
-      row[sum][i] = pixel.value;
-      row[squares][i] = pixel.value * pixel.value;
-    }
-  }
-
-  KOKKOS_INLINE_FUNCTION bool judge(const Tile& tile, const Panel& panel, int line, const Row (&sums)[rows],
-                                    const Row& own) const {
-    float result[tile_width], factor[tile_width], most = 0.0F;
-    for (int i = 0; i < tile_width; ++i) factor[i] = 1.0F;
-    if (method.has_excess) {
-      const float* map = &excess(panel.slow + line, panel.fast + tile.fast);
-      for (int i = 0; i < tile.width; ++i) factor[i] = map[i];
-    }
-    const float gain = panel.gain, variance = panel.variance, min_count = method.min_count;
-    const float two_squares = 2.0F * method.sigma_background * method.sigma_background;
-    const float strong_square = method.extended ? 0.0F : method.sigma_strong * method.sigma_strong;
-    XFELFLOW_SIMD(reduction(max : most))
-    for (int i = 0; i < tile_width; ++i) {
-      float n = 0.0F, x = 0.0F, y = 0.0F;
-      for (int r = 0; r < rows; ++r) {
-        n += sums[r][count][i];
-        x += sums[r][sum][i];
-        y += sums[r][squares][i];
-      }
-      const float expected = (gain * x + variance * n) * factor[i];
-      // squared instead of a square root: both sides are positive where it counts
-      const float excess = n * y - x * x - expected * (n - 1.0F), height = n * own[sum][i] - x;
-      const float spread = expected * expected * two_squares * (n - 1.0F), noise = strong_square * n * expected;
-      const float is_signal = own[count][i] * (n >= min_count ? 1.0F : 0.0F) * (x >= 0.0F ? 1.0F : 0.0F) *
-                              (excess > 0.0F ? 1.0F : 0.0F) * (excess * excess > spread ? 1.0F : 0.0F);
-      const float is_strong = (height > 0.0F ? 1.0F : 0.0F) * (height * height > noise ? 1.0F : 0.0F);
-      result[i] = strong_square > 0.0F ? is_signal * is_strong : own[count][i] + is_signal;
-      most = is_signal > most ? is_signal : most;
-    }
-    Byte* out = &state(panel.slow + line, panel.fast + tile.fast);
-    for (int i = 0; i < tile.width; ++i) out[i] = static_cast<Byte>(static_cast<int>(result[i]));
-    return most > 0.0F;
+  /// 1 or 0. Squared instead of a square root: both sides are positive where it counts.
+  KOKKOS_INLINE_FUNCTION float holds_signal(float n, float x, float y, float factor) const {
+    const float background = expected(n, x, y, factor);
+    const float excess = n * y - x * x - background * (n - 1.0F) + slack * n * y;
+    const float spread = background * background * two_squares * (n - 1.0F);
+    return (n >= min_count ? 1.0F : 0.0F) * (x + slack * (n + y) >= 0.0F ? 1.0F : 0.0F) *
+           (excess > 0.0F ? 1.0F : 0.0F) * (excess * excess > spread ? 1.0F : 0.0F);
   }
 };
 
-/// Second step: keep signal that has no background within half a window.
+/// More than the sum of any window is off by, in either order of summing.
+constexpr float rounding = 2e-5F;
+
+/// Where windows about some rows of a band leave room for strong pixels.
+template <class Raw, int half>
+struct Screen {
+  static constexpr int rows = 2 * half + 1, inner = whole_vectors(strip_width + 2 * half), outer = inner + 2 * half;
+  using Columns = float[strip_width];
+
+  KOKKOS_INLINE_FUNCTION static Slots look(const Scene<Raw>& scene, const Strip& strip, int slow) {
+    const int height = scene.panel.height;
+    const int last = slow + rows <= height ? slow + rows - 1 : height - 1;
+    const int middle = slow + half <= last ? slow + half : last;
+    Columns rules_out, first_half, second_half;
+    background_near(scene, strip, middle, rules_out);
+    if (!remaining(rules_out, strip.width)) return 0;
+    rule_out_half(scene, strip, slow, slow, first_half);
+    rule_out_half(scene, strip, last, middle, second_half);
+    for (int i = 0; i < strip_width; ++i) rules_out[i] += first_half[i] * second_half[i];
+    return remaining(rules_out, strip.width);
+  }
+
+  /// What a window about row `line` says of the half of the band from `slow` on, or that no pixel of it is good.
+  KOKKOS_INLINE_FUNCTION static void rule_out_half(const Scene<Raw>& scene, const Strip& strip, int line, int slow,
+                                                   Columns& out) {
+    float good[moments][strip_width];
+    background_near(scene, strip, line, out);
+    sum_down<half + 1>(scene.frame, scene.panel, strip.fast, slow, good);
+    for (int i = 0; i < strip_width; ++i) out[i] += good[count][i] > 0.0F ? 0.0F : 1.0F;
+  }
+
+  /// How many good pixels of row `line` within half a window of each column have windows without signal.
+  KOKKOS_INLINE_FUNCTION static void background_near(const Scene<Raw>& scene, const Strip& strip, int line,
+                                                     Columns& near) {
+    const Panel& panel = scene.panel;
+    float sums[moments][outer], slid[moments][inner], factor[inner], is_background[inner];
+    sum_down<rows>(scene.frame, panel, strip.fast - 2 * half, line - half, sums);
+    for (int m = 0; m < moments; ++m) slide<rows>(sums[m], slid[m]);
+    scene.noise.row(scene.index, panel, strip.fast - half, line, factor);
+    good_along(scene, strip.fast - half, line, is_background);
+    const Dispersion dispersion(panel, scene.method, rounding);
+    XFELFLOW_SIMD()
+    for (int i = 0; i < inner; ++i)
+      is_background[i] *= 1.0F - dispersion.holds_signal(slid[count][i], slid[sum][i], slid[squares][i], factor[i]);
+    slide<rows>(is_background, near);
+  }
+
+  KOKKOS_INLINE_FUNCTION static void good_along(const Scene<Raw>& scene, int fast, int slow, float (&good)[inner]) {
+    const Panel& panel = scene.panel;
+    const Stretch on = on_panel(panel, fast, inner);
+    for (int i = 0; i < on.first; ++i) good[i] = 0.0F;
+    for (int i = on.last; i < inner; ++i) good[i] = 0.0F;
+    const Raw* raw = &scene.frame.raw(panel.slow + slow, panel.fast + fast + on.first);
+    const Byte* mask = &scene.frame.mask(panel.slow + slow, panel.fast + fast + on.first);
+    const float lowest = panel.lowest, highest = panel.highest;
+    float* out = good + on.first;
+    XFELFLOW_SIMD()
+    for (int i = 0; i < on.last - on.first; ++i) out[i] = trusted(raw[i], mask[i], lowest, highest).good;
+  }
+
+  /// The slots of which some column is not ruled out.
+  KOKKOS_INLINE_FUNCTION static Slots remaining(const Columns& rules_out, int width) {
+    Slots found = 0;
+    for (int slot = 0; slot * narrow < width; ++slot) {
+      const int n = width - slot * narrow < narrow ? width - slot * narrow : narrow;
+      float least = 1.0F;
+      XFELFLOW_SIMD(reduction(min : least))
+      for (int i = slot * narrow; i < slot * narrow + n; ++i) least = rules_out[i] < least ? rules_out[i] : least;
+      if (least == 0.0F) found = static_cast<Slots>(found | (1U << slot));
+    }
+    return found;
+  }
+};
+
+/// The windows about every pixel of some rows of `width` columns.
+template <class Raw, int half, int width>
+struct Patch {
+  static constexpr int rows = 2 * half + 1, inner = whole_vectors(width + 2 * half), outer = inner + 2 * half;
+  static constexpr int most_rows = n_bands * rows + 2 * half;
+
+  enum State : Byte { not_good = 0, background = 1, signal = 2 };
+  struct Line {
+    float slid[moments][inner], value[inner], good[inner];
+  };
+
+  /// Mark in `out` the pixels without background about them, or of a plain threshold the strong ones; return
+  /// whether there are any.
+  KOKKOS_INLINE_FUNCTION static bool mark(const Scene<Raw>& scene, int fast, int slow, int height,
+                                          const Array<Byte**>& out) {
+    const Panel& panel = scene.panel;
+    Line ring[rows];
+    Byte states[most_rows][inner];
+    const int first = slow - half, n_states = height + 2 * half;
+    for (int line = first - half; line < first + n_states + half; ++line) {
+      const int newest = (line - first + half) % rows;
+      read(scene, fast, line, ring[newest]);
+      if (line - half >= first)
+        judge(scene, fast, line - half, ring, ring[(newest + half + 1) % rows], states[line - half - first]);
+    }
+    const int n = fast + width < panel.width ? width : panel.width - fast;
+    return scene.method.extended ? erode(panel, fast, slow, n, height, states, out)
+                                 : copy(panel, fast, slow, n, height, states, out);
+  }
+
+  KOKKOS_INLINE_FUNCTION static void read(const Scene<Raw>& scene, int fast, int slow, Line& line) {
+    float row[moments][outer];
+    sum_down<1>(scene.frame, scene.panel, fast - 2 * half, slow, row);
+    for (int i = 0; i < inner; ++i) {
+      line.good[i] = row[count][i + half];
+      line.value[i] = row[sum][i + half];
+    }
+    for (int m = 0; m < moments; ++m) slide<rows>(row[m], line.slid[m]);
+  }
+
+  KOKKOS_INLINE_FUNCTION static void judge(const Scene<Raw>& scene, int fast, int slow, const Line (&ring)[rows],
+                                           const Line& own, Byte (&states)[inner]) {
+    float factor[inner], result[inner];
+    scene.noise.row(scene.index, scene.panel, fast - half, slow, factor);
+    const Dispersion dispersion(scene.panel, scene.method, 0.0F);
+    const bool plain = !scene.method.extended;
+    const float strong_square = scene.method.sigma_strong * scene.method.sigma_strong;
+    XFELFLOW_SIMD()
+    for (int i = 0; i < inner; ++i) {
+      float n = 0.0F, x = 0.0F, y = 0.0F;
+      for (int r = 0; r < rows; ++r) {
+        n += ring[r].slid[count][i];
+        x += ring[r].slid[sum][i];
+        y += ring[r].slid[squares][i];
+      }
+      const float height = n * own.value[i] - x;
+      const float noise = strong_square * n * dispersion.expected(n, x, y, factor[i]);
+      const float is_strong = (height > 0.0F ? 1.0F : 0.0F) * (height * height > noise ? 1.0F : 0.0F);
+      const float is_signal = own.good[i] * dispersion.holds_signal(n, x, y, factor[i]);
+      result[i] = plain ? is_signal * is_strong : own.good[i] + is_signal;
+    }
+    for (int i = 0; i < inner; ++i) states[i] = static_cast<Byte>(static_cast<int>(result[i]));
+  }
+
+  KOKKOS_INLINE_FUNCTION static bool copy(const Panel& panel, int fast, int slow, int n, int height,
+                                          const Byte (&states)[most_rows][inner], const Array<Byte**>& out) {
+    Byte any = 0;
+    for (int line = 0; line < height; ++line) {
+      Byte* row = &out(panel.slow + slow + line, panel.fast + fast);
+      for (int i = 0; i < n; ++i) row[i] = states[line + half][i + half];
+      for (int i = 0; i < n; ++i) any |= row[i];
+    }
+    return any != 0;
+  }
+
+  KOKKOS_INLINE_FUNCTION static bool erode(const Panel& panel, int fast, int slow, int n, int height,
+                                           const Byte (&states)[most_rows][inner], const Array<Byte**>& out) {
+    Byte along[most_rows][width], any = 0;
+    for (int line = 0; line < height + 2 * half; ++line) {
+      for (int i = 0; i < width; ++i) along[line][i] = 0;
+      for (int j = 0; j < rows; ++j) {
+        XFELFLOW_SIMD()
+        for (int i = 0; i < width; ++i) along[line][i] |= states[line][i + j];
+      }
+    }
+    for (int line = 0; line < height; ++line) {
+      Byte joined[width] = {};
+      for (int r = 0; r < rows; ++r) {
+        XFELFLOW_SIMD()
+        for (int i = 0; i < width; ++i) joined[i] |= along[line + r][i];
+      }
+      for (int i = 0; i < width; ++i) joined[i] = (states[line + half][i + half] == signal) & ((joined[i] & background) == 0);
+      Byte* row = &out(panel.slow + slow + line, panel.fast + fast);
+      for (int i = 0; i < n; ++i) row[i] = joined[i];
+      for (int i = 0; i < n; ++i) any |= joined[i];
+    }
+    return any != 0;
+  }
+};
+
+/// First step: signal without background about it (or strong pixels, of a plain threshold), strip by strip.
+template <class Raw, int half>
+struct FindSignal {
+  static constexpr int rows = 2 * half + 1;
+  Frame<Raw> frame;
+  Method method;
+  local_noise::Map noise;
+  Array<const Strip*> strips;
+  Array<Byte**> out;
+  Array<Slots**> found;                  ///< of each strip and band: where anything was marked
+
+  KOKKOS_INLINE_FUNCTION void operator()(const int index) const {
+    const Strip strip = strips(index);
+    const Scene<Raw> scene{frame, method, noise, frame.panels(strip.panel), strip.panel};
+    Slots looks[n_bands] = {};
+    for (int band = 0; band * rows < strip.height; ++band)
+      looks[band] = method.extended ? Screen<Raw, half>::look(scene, strip, strip.slow + band * rows) : on_strip(strip);
+    for (int band = 0; band < n_bands; ++band) found(index, band) = 0;
+    for (int first = 0; first < n_slots; first += wide / narrow) mark_group(scene, strip, index, first, looks);
+  }
+
+  KOKKOS_INLINE_FUNCTION static Slots on_strip(const Strip& strip) {
+    return static_cast<Slots>(all_slots >> (n_slots - (strip.width + narrow - 1) / narrow));
+  }
+
+  /// Look at four slots together where most of them are wanted.
+  KOKKOS_INLINE_FUNCTION void mark_group(const Scene<Raw>& scene, const Strip& strip, int index, int first,
+                                         const Slots (&looks)[n_bands]) const {
+    bool dense[n_bands];
+    for (int band = 0; band < n_bands; ++band) {
+      int n = 0;
+      for (int slot = first; slot < first + wide / narrow; ++slot) n += looks[band] >> slot & 1;
+      dense[band] = n > 2;
+    }
+    const Slots group = static_cast<Slots>(wide_slots << first);
+    mark_runs<wide>(scene, strip, index, first, group, [&](int band) { return dense[band]; });
+    for (int slot = first; slot < first + wide / narrow; ++slot)
+      mark_runs<narrow>(scene, strip, index, slot, static_cast<Slots>(1U << slot),
+                        [&](int band) { return !dense[band] && (looks[band] >> slot & 1); });
+  }
+
+  /// Look at the bands wanted, those one below the other at once.
+  template <int width, class Wanted>
+  KOKKOS_INLINE_FUNCTION void mark_runs(const Scene<Raw>& scene, const Strip& strip, int index, int slot, Slots slots,
+                                        const Wanted& wanted) const {
+    const int fast = strip.fast + slot * narrow;
+    for (int band = 0; band < n_bands; ++band) {
+      if (!wanted(band)) continue;
+      const int begin = band;
+      while (band < n_bands && wanted(band)) ++band;
+      const int slow = begin * rows, stop = band * rows < strip.height ? band * rows : strip.height;
+      if (!Patch<Raw, half, width>::mark(scene, fast, strip.slow + slow, stop - slow, out)) continue;
+      for (int b = begin; b < band; ++b) found(index, b) = static_cast<Slots>(found(index, b) | slots);
+    }
+  }
+};
+
+/// What is done with the slots in which the first step found anything.
+template <int half, class Do>
+KOKKOS_INLINE_FUNCTION void for_found(const Strip& strip, const Array<const Slots**>& found, int index, const Do& act) {
+  constexpr int rows = 2 * half + 1;
+  for (int band = 0; band * rows < strip.height; ++band) {
+    const int height = (band + 1) * rows < strip.height ? rows : strip.height - band * rows;
+    for (int slot = 0; found(index, band) >> slot != 0; ++slot)
+      if (found(index, band) >> slot & 1) {
+        const int fast = slot * narrow, width = fast + narrow < strip.width ? narrow : strip.width - fast;
+        if (width > 0) act(strip.fast + fast, strip.slow + band * rows, width, height);
+      }
+  }
+}
+
+/// Second step: core pixels that rise above the background around them.
+template <class Raw, int half>
+struct Rise {
+  static constexpr int reach = half + margin, rows = 2 * reach + 1, outer = narrow + 2 * reach;
+  Frame<Raw> frame;
+  Method method;
+  local_noise::Map noise;
+  Array<const Strip*> strips;
+  Array<const Slots**> found;
+  Array<const Byte**> core;
+  Array<Byte**> strong;
+
+  enum { count, sum, parts };
+
+  KOKKOS_INLINE_FUNCTION void operator()(const int index) const {
+    const Strip strip = strips(index);
+    const Scene<Raw> scene{frame, method, noise, frame.panels(strip.panel), strip.panel};
+    for_found<half>(strip, found, index,
+                    [&](int fast, int slow, int width, int height) { look(scene, fast, slow, width, height); });
+  }
+
+  KOKKOS_INLINE_FUNCTION void look(const Scene<Raw>& scene, int fast, int slow, int width, int height) const {
+    float slid[2 * half + 2 * reach + 1][parts][narrow];
+    for (int line = 0; line < height + 2 * reach; ++line) read(scene.panel, fast, slow + line - reach, slid[line]);
+    for (int line = 0; line < height; ++line) {
+      float total[parts][narrow] = {};
+      for (int r = 0; r < rows; ++r)
+        for (int part = 0; part < parts; ++part)
+          for (int i = 0; i < narrow; ++i) total[part][i] += slid[line + r][part][i];
+      judge(scene, fast, slow + line, width, total);
+    }
+  }
+
+  /// Sums along a row of the good pixels that are no core.
+  KOKKOS_INLINE_FUNCTION void read(const Panel& panel, int fast, int slow, float (&slid)[parts][narrow]) const {
+    float row[parts][outer] = {};
+    const Stretch on = slow >= 0 && slow < panel.height ? on_panel(panel, fast - reach, outer) : Stretch{0, 0};
+    for (int i = on.first; i < on.last; ++i) {
+      const int line = panel.slow + slow, column = panel.fast + fast - reach + i;
+      const Pixel pixel = trusted(frame.raw(line, column), frame.mask(line, column), panel.lowest, panel.highest);
+      const bool counts = core(line, column) == 0;
+      row[count][i] = counts ? pixel.good : 0.0F;
+      row[sum][i] = counts ? pixel.value : 0.0F;
+    }
+    for (int part = 0; part < parts; ++part) slide<rows>(row[part], slid[part]);
+  }
+
+  KOKKOS_INLINE_FUNCTION void judge(const Scene<Raw>& scene, int fast, int slow, int width,
+                                    const float (&total)[parts][narrow]) const {
+    const Panel& panel = scene.panel;
+    float factor[narrow];
+    noise.row(scene.index, panel, fast, slow, factor);
+    const int line = panel.slow + slow, column = panel.fast + fast;
+    for (int i = 0; i < width; ++i) {
+      const float n = total[count][i], mean = n > 0.0F ? total[sum][i] / n : 0.0F;
+      const float height = trusted(frame.raw(line, column + i), frame.mask(line, column + i), panel.lowest, panel.highest).value - mean;
+      const float expected = (panel.gain * (mean > 0.0F ? mean : 0.0F) + panel.variance) * factor[i];
+      strong(line, column + i) = (core(line, column + i) != 0) & (n > 0.0F) & (height > 0.0F) &
+                                 (height * height > method.sigma_strong * method.sigma_strong * expected);
+    }
+  }
+};
+
+/// Third step: leave no trace in `core`.
 template <int half>
-struct Erode {
-  static constexpr int rows = 2 * half + 1, padded = tile_width + 2 * half;
+struct Clear {
   Array<const Panel*> panels;
-  Array<const Tile*> tiles;
-  Array<const Byte**> state;
-  Array<const Byte*> any;
+  Array<const Strip*> strips;
+  Array<const Slots**> found;
   Array<Byte**> core;
 
   KOKKOS_INLINE_FUNCTION void operator()(const int index) const {
-    const Tile tile = tiles(index);
-    const Panel panel = panels(tile.panel);
-    if (!any(index)) return clear(tile, panel);
-    Byte ring[rows][tile_width];
-    for (int line = tile.slow - half; line < tile.slow + tile.height + half; ++line) {
-      join_along(tile, panel, line, ring[(line - tile.slow + half) % rows]);
-      if (line - half >= tile.slow) keep(tile, panel, line - half, ring);
-    }
-  }
-
-  KOKKOS_INLINE_FUNCTION void clear(const Tile& tile, const Panel& panel) const {
-    for (int line = tile.slow; line < tile.slow + tile.height; ++line) {
-      Byte* out = &core(panel.slow + line, panel.fast + tile.fast);
-      for (int i = 0; i < tile.width; ++i) out[i] = 0;
-    }
-  }
-
-  KOKKOS_INLINE_FUNCTION void join_along(const Tile& tile, const Panel& panel, int line,
-                                         Byte (&joined)[tile_width]) const {
-    for (int i = 0; i < tile_width; ++i) joined[i] = 0;
-    if (line < 0 || line >= panel.height) return;
-    Byte row[padded];
-    const int before = tile.fast - half;
-    const int first = before < 0 ? -before : 0;
-    const int last = before + padded > panel.width ? panel.width - before : padded;
-    const Byte* states = &state(panel.slow + line, panel.fast);
-    for (int i = 0; i < first; ++i) row[i] = 0;
-    for (int i = first; i < last; ++i) row[i] = states[before + i];
-    for (int i = last; i < padded; ++i) row[i] = 0;
-    for (int j = 0; j < rows; ++j) {
-      XFELFLOW_SIMD()
-      for (int i = 0; i < tile_width; ++i) joined[i] |= row[i + j];
-    }
-  }
-
-  KOKKOS_INLINE_FUNCTION void keep(const Tile& tile, const Panel& panel, int line,
-                                   const Byte (&ring)[rows][tile_width]) const {
-    Byte joined[tile_width] = {};
-    for (int r = 0; r < rows; ++r) {
-      XFELFLOW_SIMD()
-      for (int i = 0; i < tile_width; ++i) joined[i] |= ring[r][i];
-    }
-    const Byte* states = &state(panel.slow + line, panel.fast + tile.fast);
-    Byte* out = &core(panel.slow + line, panel.fast + tile.fast);
-    XFELFLOW_SIMD()
-    for (int i = 0; i < tile.width; ++i)
-      out[i] = static_cast<Byte>((states[i] == signal) & ((joined[i] & background) == 0));
-  }
-};
-
-/// Third step: core pixels that rise above the background around them. Few pixels get here.
-template <class Raw>
-struct Rise {
-  Frame<Raw> frame;
-  Method method;
-  Array<const Tile*> tiles;
-  Array<const float**> excess;
-  Array<const Byte**> core;
-  Array<const Byte*> any;
-  Array<Byte**> strong;
-
-  KOKKOS_INLINE_FUNCTION void operator()(const int index) const {
-    const Tile tile = tiles(index);
-    const Panel panel = frame.panels(tile.panel);
-    const bool wanted = any(index) != 0;
-    for (int line = tile.slow; line < tile.slow + tile.height; ++line) {
-      Byte* out = &strong(panel.slow + line, panel.fast + tile.fast);
-      const Byte* in = &core(panel.slow + line, panel.fast + tile.fast);
-      for (int i = 0; i < tile.width; ++i) out[i] = 0;
-      for (int i = 0; wanted && i < tile.width; ++i)
-        if (in[i]) out[i] = rises(panel, tile.fast + i, line);
-    }
-  }
-
-  KOKKOS_INLINE_FUNCTION bool rises(const Panel& panel, int fast, int slow) const {
-    const int half = method.half_wide;
-    const int f0 = fast < half ? 0 : fast - half, f1 = fast + half < panel.width ? fast + half : panel.width - 1;
-    const int s0 = slow < half ? 0 : slow - half, s1 = slow + half < panel.height ? slow + half : panel.height - 1;
-    float n = 0.0F, x = 0.0F;
-    for (int s = s0; s <= s1; ++s)
-      for (int f = f0; f <= f1; ++f) {
-        const Pixel pixel = frame.at(panel, f, s);
-        const bool counts = (pixel.good > 0.0F) & (core(panel.slow + s, panel.fast + f) == 0);
-        n += counts ? 1.0F : 0.0F;
-        x += counts ? pixel.value : 0.0F;
-      }
-    const float mean = n > 0.0F ? x / n : 0.0F;
-    const float height = frame.at(panel, fast, slow).value - mean;
-    const float factor = method.has_excess ? excess(panel.slow + slow, panel.fast + fast) : 1.0F;
-    const float expected = (panel.gain * (mean > 0.0F ? mean : 0.0F) + panel.variance) * factor;
-    return n > 0.0F && height > 0.0F && height * height > method.sigma_strong * method.sigma_strong * expected;
+    const Strip strip = strips(index);
+    const Panel panel = panels(strip.panel);
+    for_found<half>(strip, found, index, [&](int fast, int slow, int width, int height) {
+      for (int line = 0; line < height; ++line)
+        for (int i = 0; i < width; ++i) core(panel.slow + slow + line, panel.fast + fast + i) = 0;
+    });
   }
 };
 
