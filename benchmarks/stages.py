@@ -1,8 +1,10 @@
 """CPU seconds a shot by stage, on hits and misses of 1 and 4 Mpx, and the memory of one rank.
 
 Simulated shots go through every stage on one rank; the times are those that the stages write in
-their containers, reading and decompressing included. DIALS's are quoted: stills_process 3.12 on
-`nanobragg_lysozyme`, Xeon 2.5 GHz. Memory: 1,000 shots of 4 Mpx, a few frames over and over.
+their containers, reading and decompressing included. Spotfind stands beside its floor and DIALS'
+own spot finder, both measured in the same run (`benchmarks.spotfind_floor`); the rest of DIALS is
+quoted: stills_process 3.12 on `nanobragg_lysozyme`, Xeon 2.5 GHz. Memory: 1,000 shots of 4 Mpx, a
+few frames over and over.
 """
 
 import argparse
@@ -20,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.data import find_data
+from benchmarks.spotfind_floor import QUOTED_DIALS_S, Floor, dials_s, floor_of
 from xfel_apps import mpi
 from xfel_apps.containers.crystals import CRYSTALS
 from xfel_apps.containers.manifest import open_product
@@ -27,14 +30,12 @@ from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.process import Request, process
 from xfel_apps.simulate import SimulateSettings, simulate
-from xfel_apps.sources import open_raw
 
 PRODUCTS = {"spotfind": SPOTS, "index": CRYSTALS, "integrate": REFLECTIONS}
 FOUR_MPX = {"modules": (4, 2), "module_px": (512, 1024), "pixel_mm": 0.075, "distance_mm": 120.0}
-DIALS_S = {
-    ("DIALS, quoted", "hit"): {"spotfind": 0.10, "index": 3.2, "integrate": 0.25, "all": 3.5},
-    ("DIALS, quoted", "miss"): {"spotfind": 0.10, "all": 0.10},
-}
+DIALS_S = {"hit": {"index": 3.2, "integrate": 0.25}, "miss": {}}
+RATE_HZ = 120.0
+LYSO = "lyso130 1 Mpx"
 INDEX = {"index": {"cell": "79.2 79.2 38 90 90 90", "space_group": "P43212"}}
 
 
@@ -71,18 +72,6 @@ def _means(frames: dict[str, pd.DataFrame], events: "pd.Index[int]") -> dict[str
         if len(times):
             means[stage] = float(times.mean())
     return {**means, "all": sum(means.values())}
-
-
-def decompress_s(raw: Path) -> float:
-    """Return the median CPU seconds to read and decompress a frame."""
-    file = open_raw(raw)
-    taken = []
-    for frame in range(file.n_frames):
-        start = time.process_time()
-        file.pixels(frame)
-        taken.append(time.process_time() - start)
-    file.close()
-    return float(np.median(taken))
 
 
 def repeated(raw: Path, shots: int) -> Path:
@@ -151,8 +140,59 @@ def memory_mib(raw: Path, run: Path) -> float:
     return max(peaks)
 
 
+Columns = dict[tuple[str, str], dict[str, float]]
+
+
+def floor_table(columns: Columns, floors: dict[str, Floor]) -> pd.DataFrame:
+    """Return spotfind's CPU milliseconds beside those of its floor."""
+    rows = {}
+    for (name, kind), means in columns.items():
+        floor, taken = floors[name], means["spotfind"]
+        rest_s = floor.pass_s + floor.sums_s
+        rows[name, kind] = {
+            "read and decompress [ms]": 1e3 * floor.read_s,
+            "one pass in memory [ms]": 1e3 * floor.pass_s,
+            "three sums a pixel [ms]": 1e3 * floor.sums_s,
+            "spotfind [ms]": 1e3 * taken,
+            "over the floor": taken / floor.total_s,
+            "over it, without reading": (taken - floor.read_s) / rest_s,
+        }
+    return pd.DataFrame(rows)
+
+
+def cores(columns: Columns, hit_fraction: float) -> float:
+    """Return the cores that 4 Mpx at 120 Hz take, every stage on hits and spotfind on misses."""
+    hit, miss = (columns["4 Mpx", kind]["all"] for kind in ("hit", "miss"))
+    return RATE_HZ * (hit_fraction * hit + (1.0 - hit_fraction) * miss)
+
+
+def figures(
+    columns: Columns, floors: dict[str, Floor], dials: dict[str, float]
+) -> dict[str, float]:
+    """Return the figures of the last line; ratios are those of the worse of hits and misses."""
+    found = {
+        f"{kind}_{size}mpx_s": round(columns[f"{size} Mpx", kind]["all"], 4)
+        for size in (1, 4)
+        for kind in ("hit", "miss")
+    }
+    blank_s = columns["4 Mpx", "miss"]["spotfind"]
+    found["decompress_4mpx_s"] = round(floors["4 Mpx"].read_s, 4)
+    found["blank_4mpx_ms_beyond_decompression"] = round(1e3 * (blank_s - floors["4 Mpx"].read_s), 2)
+    found["spotfind_ratio_to_floor"] = round(
+        max(means["spotfind"] / floors[name].total_s for (name, _), means in columns.items()), 2
+    )
+    for percent in (50, 5):
+        found[f"cores_for_120hz_{percent}pct"] = round(cores(columns, percent / 100), 2)
+    if (LYSO, "hit") in columns:
+        found["spotfind_ratio_to_dials"] = round(
+            min(dials[kind] / columns[LYSO, kind]["spotfind"] for kind in dials), 2
+        )
+        found["hit_lyso_s"] = round(columns[LYSO, "hit"]["all"], 4)
+    return found
+
+
 def main() -> None:
-    """Print the table, then one line of JSON."""
+    """Print the tables, then one line of JSON."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shots", type=int, default=1000, help="shots of the memory run")
@@ -165,24 +205,23 @@ def main() -> None:
         }
         data = find_data("nanobragg_lysozyme")
         if data is not None:
-            runs["lyso130 1 Mpx"] = data / "lyso130.h5"
-        columns = {
-            (name, kind): means
-            for name, raw in runs.items()
-            for kind, means in cpu_s(raw, folder / "out" / name.replace(" ", "_")).items()
-        }
+            runs[LYSO] = data / "lyso130.h5"
+        columns, floors = {}, {}
+        for name, raw in runs.items():
+            floors[name] = floor_of(raw)
+            means = cpu_s(raw, folder / "out" / name.replace(" ", "_"))
+            columns.update({(name, kind): each for kind, each in means.items()})
+        measured = None if data is None else dials_s(data)
+        dials = measured or QUOTED_DIALS_S
+        how = "DIALS, spotfind quoted" if measured is None else "DIALS, spotfind measured"
+        theirs = {(how, kind): {**DIALS_S[kind], "spotfind": each} for kind, each in dials.items()}
         print("CPU seconds a shot")
-        print(pd.DataFrame(columns | DIALS_S).round(4).to_string(na_rep="-"))
+        print(pd.DataFrame(columns | theirs).round(4).to_string(na_rep="-"))
+        print("spotfind and its floor, CPU of one core")
+        print(floor_table(columns, floors).round(2).to_string())
         print(f"memory of one rank, {args.shots} shots of 4 Mpx")
         peak = memory_mib(repeated(runs["4 Mpx"], args.shots), folder / "memory")
-        figures = {
-            f"{kind}_{size}mpx_s": round(columns[f"{size} Mpx", kind]["all"], 4)
-            for size in (1, 4)
-            for kind in ("hit", "miss")
-        }
-        figures["decompress_4mpx_s"] = round(decompress_s(runs["4 Mpx"]), 4)
-        figures["peak_rss_mib"] = round(peak)
-    print(json.dumps(figures))
+    print(json.dumps({**figures(columns, floors, dials), "peak_rss_mib": round(peak)}))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ using namespace xfelflow::threshold;
 
 namespace {
 
-using Strips = Kokkos::RangePolicy<Space, Kokkos::Schedule<Kokkos::Dynamic>>;
+using Swaths = Kokkos::RangePolicy<Space, Kokkos::Schedule<Kokkos::Dynamic>>;
 
 /// One frame and what the method keeps of it.
 template <class Raw>
@@ -23,15 +23,16 @@ struct Job {
 
   template <int half>
   void find() const {
-    const auto list = make_strips<half>(panels);
-    const auto strips = on_device(list);
-    const Array<Slots**> found("found", list.size(), n_bands);
-    const Strips all(0, list.size());
+    const auto list = make_swaths(panels, half);
+    const auto swaths = on_device(list);
+    const Array<Slots***> found("found", list.size(), n_bands, most_strips(panels));
+    const Array<Slots***> dense("dense", list.size(), n_bands, most_strips(panels));
+    const Swaths all(0, list.size());
     const auto& out = method.extended ? core : strong;
-    Kokkos::parallel_for("dispersion", all, FindSignal<Raw, half>{frame, method, noise, strips, out, found});
+    Kokkos::parallel_for("dispersion", all, FindSignal<Raw, half>{frame, method, noise, swaths, out, found, dense});
     if (!method.extended) return;
-    Kokkos::parallel_for("rise", all, Rise<Raw, half>{frame, method, noise, strips, found, core, strong});
-    Kokkos::parallel_for("clear", all, Clear<half>{frame.panels, strips, found, core});
+    Kokkos::parallel_for("rise", all, Rise<Raw, half>{frame, method, noise, swaths, found, core, strong});
+    Kokkos::parallel_for("clear", all, Clear<half>{frame.panels, swaths, found, core});
   }
 
   /// The window's width is known when compiling: its sums stay in registers.

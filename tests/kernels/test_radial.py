@@ -7,6 +7,7 @@ from tests.kernels.frames import SHAPE, random_frame, random_panels
 from xfel_apps.compute.panels import Panels
 from xfel_apps.compute.radial import (
     NO_BIN,
+    Rings,
     radial_bins,
     radial_strong_pixels,
     radial_strong_pixels_reference,
@@ -25,10 +26,10 @@ def test_kernel_is_twin(dtype: type) -> None:
     panels = random_panels(rng)
     bins = radial_bins(radius_about(70.0, 150.0, SHAPE), 1.5)
     bins[:, 100:103] = NO_BIN
-    expected = radial_strong_pixels_reference(frame, mask, panels, bins, 4.0)
+    expected = radial_strong_pixels_reference(frame, mask, panels, Rings(bins), 4.0)
     assert 20 < expected[0].sum() < 5000
     for found, wanted in zip(
-        radial_strong_pixels(frame, mask, panels, bins, 4.0), expected, strict=True
+        radial_strong_pixels(frame, mask, panels, Rings(bins), 4.0), expected, strict=True
     ):
         np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
 
@@ -42,7 +43,7 @@ def test_a_ring_is_background() -> None:
         np.array([[0, 0]]), np.array([[200, 200]]), np.array([[0, 1e6]]), np.ones(1), np.zeros(1)
     )
     strong, mean, _ = radial_strong_pixels(
-        frame, np.ones(frame.shape, np.uint8), panels, radial_bins(radius, 1.0), 6.0
+        frame, np.ones(frame.shape, np.uint8), panels, Rings(radial_bins(radius, 1.0)), 6.0
     )
     assert np.argwhere(strong).tolist() == [[100, 160]]
     assert mean[60] == pytest.approx(305, rel=0.02)

@@ -6,6 +6,8 @@ without the pixels above :math:`\mu + s \sigma`, and those are strong in the end
 J. Appl. Cryst. 47, 1118-1131). The standard deviation is at least that of counting photons.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,11 +41,42 @@ def radial_bins(radius: Array, width: float) -> Bins:
     return np.where(np.isfinite(bins) & (bins < NO_BIN), bins, NO_BIN).astype(np.uint16)
 
 
+@dataclass(frozen=True)
+class Rings:
+    """Which pixels are each other's background.
+
+    Attributes
+    ----------
+    bins : (slow, fast) radial bin of each pixel
+    """
+
+    bins: Bins
+
+    @cached_property
+    def n_bins(self) -> int:
+        """Number of bins; at least 1."""
+        used = self.bins[self.bins != NO_BIN]
+        return int(used.max()) + 1 if used.size else 1
+
+    @cached_property
+    def order(self) -> NDArray[np.int32]:
+        """Flat slab indices (n,) of the pixels in a bin, by bin."""
+        flat = self.bins.ravel()
+        order = np.argsort(flat, kind="stable").astype(np.int32)
+        return order[: int(np.count_nonzero(flat != NO_BIN))]
+
+    @cached_property
+    def ends(self) -> NDArray[np.int32]:
+        """Where the pixels of each bin end in `order`, (n_bins,)."""
+        counts = np.bincount(self.bins.ravel(), minlength=self.n_bins)[: self.n_bins]
+        return np.cumsum(counts).astype(np.int32)
+
+
 def radial_strong_pixels(
     frame: NDArray[Any],
     mask: Bytes,
     panels: Panels,
-    bins: Bins,
+    rings: Rings,
     sigmas: float,
     out: Bytes | None = None,
 ) -> tuple[Bytes, Array, Array]:
@@ -54,27 +87,37 @@ def radial_strong_pixels(
     frame : (slow, fast) [ADU], of any real dtype
     mask : (slow, fast), not 0 where a pixel is good
     panels : where the panels lie and what their values mean
-    bins : (slow, fast) radial bin of each pixel
+    rings : which pixels are in each bin
     sigmas : standard deviations that a strong pixel lies above its bin's mean
-    out : array to fill, so that none is made; zero where no panel lies
+    out : array to fill, so that none is made
     """
-    strong = np.zeros(frame.shape, np.uint8) if out is None else out
-    mean, deviation = np.empty(_n_bins(bins)), np.empty(_n_bins(bins))
+    strong = np.empty(frame.shape, np.uint8) if out is None else out
+    mean, deviation = np.empty(rings.n_bins), np.empty(rings.n_bins)
     _kernels.radial_strong_pixels(
-        frame, mask, *panels.arrays, bins, sigmas, MIN_COUNT, ITERATIONS, mean, deviation, strong
+        frame,
+        mask,
+        *panels.arrays,
+        rings.order,
+        rings.ends,
+        sigmas,
+        MIN_COUNT,
+        ITERATIONS,
+        mean,
+        deviation,
+        strong,
     )
     return strong, mean, deviation
 
 
 def radial_strong_pixels_reference(
-    frame: NDArray[Any], mask: Bytes, panels: Panels, bins: Bins, sigmas: float
+    frame: NDArray[Any], mask: Bytes, panels: Panels, rings: Rings, sigmas: float
 ) -> tuple[Bytes, Array, Array]:
     """Return what `radial_strong_pixels` does, the definition in plain NumPy."""
     photons, good = np.zeros(frame.shape), np.zeros(frame.shape, dtype=bool)
     for index, slab in enumerate(panels.slabs):
         value, good[slab], _ = panels.trusted_values(frame, mask, index)
         photons[slab] = value / panels.gain[index]
-    n_bins = _n_bins(bins)
+    bins, n_bins = rings.bins, rings.n_bins
     safe = np.minimum(bins, n_bins - 1)
     limits = np.full(n_bins, np.inf)
     for _ in range(ITERATIONS):
@@ -90,8 +133,3 @@ def radial_strong_pixels_reference(
         limits = np.where(enough, mean + sigmas * deviation, np.inf)
     strong = good & (bins != NO_BIN) & (photons > limits[safe])
     return strong.astype(np.uint8), mean, deviation
-
-
-def _n_bins(bins: Bins) -> int:
-    used = bins[bins != NO_BIN]
-    return int(used.max()) + 1 if used.size else 1

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.errors import NotYetError, SourceError
+from xfel_apps.sources.chunks import read_frame
 from xfel_apps.sources.hdf5_state import FileState, file_state, written_frames
 from xfel_apps.sources.virtual import missing_sources, problem_of
 
@@ -143,9 +144,7 @@ class FrameStack:
             raise SourceError(problem)
         block = self.block(frame)
         with reading(block.path, f"frame {frame - block.start} of {block.name}"):
-            dataset = self._file(block.path)[block.name]
-            data = dataset[frame - block.start] if dataset.ndim > 2 else dataset[()]
-        return np.asarray(data)
+            return read_frame(self._file(block.path)[block.name], frame - block.start)
 
     def _file(self, path: Path) -> h5py.File:
         if path == self.path:

@@ -73,7 +73,7 @@ def _strong(frame: NDArray[Any], setup: Setup, panels: Panels, are_photons: bool
     settings = setup.settings
     if settings.method == "radial":
         return radial_strong_pixels(
-            frame, setup.mask_bytes, panels, setup.bins, settings.radial_sigma, setup.buffers[1]
+            frame, setup.mask_bytes, panels, setup.rings, settings.radial_sigma, setup.buffers[1]
         )[0]
     how = Dispersion(
         settings.half_width_px,

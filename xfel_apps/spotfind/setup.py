@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.compute.panels import Panels
-from xfel_apps.compute.radial import Bins, radial_bins
+from xfel_apps.compute.radial import Rings, radial_bins
 from xfel_apps.geometry import Beam, Detector
 from xfel_apps.spotfind.levels import Levels, sample_windows
 from xfel_apps.spotfind.settings import SpotfindSettings
@@ -79,14 +79,14 @@ class Setup:
         return sample_windows(self.mask, self.panels)
 
     @cached_property
-    def bins(self) -> Bins:
-        """Radial bin of each pixel, counted in pixels at the detector's mean distance."""
+    def rings(self) -> Rings:
+        """Radial bins, counted in pixels at the detector's mean distance."""
         lab = self.detector.pixel_lab_mm().astype(float)
         along = lab @ np.asarray(self.direction)
         with np.errstate(invalid="ignore", divide="ignore"):
             tangent = np.sqrt(np.maximum(np.sum(lab**2, axis=-1) / along**2 - 1.0, 0.0))
         distance_px = np.nanmean(along) / self.detector.panels[0].pixel_mm[0]
-        return radial_bins(tangent * distance_px, self.settings.radial_bin_px)
+        return Rings(radial_bins(tangent * distance_px, self.settings.radial_bin_px))
 
     def panels_of(self, levels: Levels) -> Panels:
         """Return the panels with the gain and noise that the frame's levels say, where unknown."""

@@ -32,7 +32,7 @@ struct Pixel {
 };
 
 template <class Raw>
-KOKKOS_INLINE_FUNCTION Pixel trusted(Raw raw, Byte mask, float lowest, float highest) {
+KOKKOS_FORCEINLINE_FUNCTION Pixel trusted(Raw raw, Byte mask, float lowest, float highest) {
   const float value = static_cast<float>(raw);
   const float good = (mask != 0 ? 1.0F : 0.0F) * (value >= lowest ? 1.0F : 0.0F);  // 0 for NaN
   const float clipped = value < highest ? value : highest;

@@ -14,14 +14,15 @@ using namespace xfelflow::windows;
 
 constexpr int max_half = 7;              ///< largest half width of a window
 constexpr int margin = 2;                ///< how much further the wide background reaches on each side
-constexpr int strip_width = 256, n_bands = 8;
-constexpr int narrow = 32, wide = 4 * narrow;  ///< columns that are looked at together
-constexpr int n_slots = strip_width / narrow;
+constexpr int narrow = 32, wide = 96;    ///< columns of a slot, and those that are looked at together
+constexpr int strip_width = 288, n_slots = strip_width / narrow, n_groups = strip_width / wide;
+constexpr int n_bands = 8;
+constexpr int most_tiny = 6;             ///< small patches that cost as much as one of `wide` columns
+constexpr int many_slots = 4;            ///< from here on it pays to look again
 
-/// Which of a strip's narrow columns, one bit each.
-using Slots = std::uint8_t;
-static_assert(n_slots == 8);
-constexpr Slots all_slots = 0xFF, wide_slots = 0xF;
+/// Which slots of a strip, one bit each.
+using Slots = std::uint16_t;
+constexpr Slots all_groups = (1U << n_groups) - 1, slots_of_group = (1U << wide / narrow) - 1;
 
 struct Method {
   float sigma_background, sigma_strong;
@@ -29,27 +30,41 @@ struct Method {
   bool extended;
 };
 
-/// Bands of rows, as high as a window, of at most strip_width columns of one panel.
-struct Strip {
-  int panel, fast, slow, width, height;
+/// Bands of rows, each as high as a window, of one panel; along them lie strips.
+struct Swath {
+  int panel, slow, height;
 };
 
-template <int half>
-std::vector<Strip> make_strips(const std::vector<Panel>& panels) {
-  constexpr int height = n_bands * (2 * half + 1);
-  std::vector<Strip> strips;
+inline std::vector<Swath> make_swaths(const std::vector<Panel>& panels, int half) {
+  const int height = n_bands * (2 * half + 1);
+  std::vector<Swath> swaths;
   for (std::size_t i = 0; i < panels.size(); ++i)
     for (int slow = 0; slow < panels[i].height; slow += height)
-      for (int fast = 0; fast < panels[i].width; fast += strip_width)
-        strips.push_back({static_cast<int>(i), fast, slow, std::min(strip_width, panels[i].width - fast),
-                          std::min(height, panels[i].height - slow)});
-  return strips;
+      swaths.push_back({static_cast<int>(i), slow, std::min(height, panels[i].height - slow)});
+  return swaths;
 }
 
-/// One panel of a frame as every step sees it.
-template <class Raw>
+constexpr int n_strips(int width) { return (width + strip_width - 1) / strip_width; }
+
+/// Strips of a band in the tables of what is found where.
+inline int most_strips(const std::vector<Panel>& panels) {
+  int most = 1;
+  for (const Panel& panel : panels) most = std::max(most, n_strips(panel.width));
+  return most;
+}
+
+/// At most strip_width columns of one band.
+struct Strip {
+  int fast, width;
+};
+
+KOKKOS_INLINE_FUNCTION Strip strip_of(const Panel& panel, int index) {
+  const int fast = index * strip_width;
+  return {fast, fast + strip_width < panel.width ? strip_width : panel.width - fast};
+}
+
+/// One panel as every step sees it.
 struct Scene {
-  Frame<Raw> frame;
   Method method;
   local_noise::Map noise;
   Panel panel;
@@ -61,19 +76,19 @@ struct Scene {
 struct Dispersion {
   float gain, variance, two_squares, min_count, slack;
 
-  KOKKOS_INLINE_FUNCTION Dispersion(const Panel& panel, const Method& method, float slack_)
+  KOKKOS_FORCEINLINE_FUNCTION Dispersion(const Panel& panel, const Method& method, float slack_)
       : gain(panel.gain),
         variance(panel.variance),
         two_squares(2.0F * method.sigma_background * method.sigma_background),
         min_count(method.min_count),
         slack(slack_) {}
 
-  KOKKOS_INLINE_FUNCTION float expected(float n, float x, float y, float factor) const {
+  KOKKOS_FORCEINLINE_FUNCTION float expected(float n, float x, float y, float factor) const {
     return (gain * (x - slack * (n + y)) + variance * n) * factor;
   }
 
   /// 1 or 0. Squared instead of a square root: both sides are positive where it counts.
-  KOKKOS_INLINE_FUNCTION float holds_signal(float n, float x, float y, float factor) const {
+  KOKKOS_FORCEINLINE_FUNCTION float holds_signal(float n, float x, float y, float factor) const {
     const float background = expected(n, x, y, factor);
     const float excess = n * y - x * x - background * (n - 1.0F) + slack * n * y;
     const float spread = background * background * two_squares * (n - 1.0F);
@@ -86,60 +101,65 @@ struct Dispersion {
 constexpr float rounding = 2e-5F;
 
 /// Where windows about some rows of a band leave room for strong pixels.
-template <class Raw, int half>
+template <int half>
 struct Screen {
-  static constexpr int rows = 2 * half + 1, inner = whole_vectors(strip_width + 2 * half), outer = inner + 2 * half;
+  static constexpr int rows = 2 * half + 1, inner = whole_vectors(strip_width + 2 * half);
+  static constexpr int outer = whole_blocks(inner + 2 * half);
   using Columns = float[strip_width];
 
-  KOKKOS_INLINE_FUNCTION static Slots look(const Scene<Raw>& scene, const Strip& strip, int slow) {
+  /// Return the slots with columns that `rules_out` is 0 for.
+  template <class Raw>
+  KOKKOS_INLINE_FUNCTION static Slots look(const Frame<Raw>& frame, const Scene& scene, const Strip& strip, int slow,
+                                           Columns& rules_out) {
     const int height = scene.panel.height;
     const int last = slow + rows <= height ? slow + rows - 1 : height - 1;
     const int middle = slow + half <= last ? slow + half : last;
-    Columns rules_out, first_half, second_half;
-    background_near(scene, strip, middle, rules_out);
-    if (!remaining(rules_out, strip.width)) return 0;
-    rule_out_half(scene, strip, slow, slow, first_half);
-    rule_out_half(scene, strip, last, middle, second_half);
+    background_near(frame, scene, strip, middle, rules_out);
+    const Slots found = remaining(rules_out, strip.width);
+    int n = 0;
+    for (int slot = 0; slot < n_slots; ++slot) n += found >> slot & 1;
+    if (n < many_slots) return found;
+    Columns first_half, second_half;
+    rule_out_half(frame, scene, strip, slow, slow, first_half);
+    rule_out_half(frame, scene, strip, last, middle, second_half);
     for (int i = 0; i < strip_width; ++i) rules_out[i] += first_half[i] * second_half[i];
     return remaining(rules_out, strip.width);
   }
 
   /// What a window about row `line` says of the half of the band from `slow` on, or that no pixel of it is good.
-  KOKKOS_INLINE_FUNCTION static void rule_out_half(const Scene<Raw>& scene, const Strip& strip, int line, int slow,
-                                                   Columns& out) {
-    float good[moments][strip_width];
-    background_near(scene, strip, line, out);
-    sum_down<half + 1>(scene.frame, scene.panel, strip.fast, slow, good);
+  template <class Raw>
+  KOKKOS_INLINE_FUNCTION static void rule_out_half(const Frame<Raw>& frame, const Scene& scene, const Strip& strip,
+                                                   int line, int slow, Columns& out) {
+    float good[moments][whole_blocks(strip_width)];
+    background_near(frame, scene, strip, line, out);
+    sum_down<half + 1>(frame, scene.panel, strip.fast, slow, good);
     for (int i = 0; i < strip_width; ++i) out[i] += good[count][i] > 0.0F ? 0.0F : 1.0F;
   }
 
-  /// How many good pixels of row `line` within half a window of each column have windows without signal.
-  KOKKOS_INLINE_FUNCTION static void background_near(const Scene<Raw>& scene, const Strip& strip, int line,
-                                                     Columns& near) {
+  /// How many good pixels of row `line` within half a window of each column have windows without signal; 1 where no
+  /// pixel of the window's column is good.
+  template <class Raw>
+  KOKKOS_INLINE_FUNCTION static void background_near(const Frame<Raw>& frame, const Scene& scene, const Strip& strip,
+                                                     int line, Columns& near) {
+    float sums[moments][outer], own[moments][outer];
+    sum_down<rows>(frame, scene.panel, strip.fast - 2 * half, line - half, sums);
+    sum_down<1>(frame, scene.panel, strip.fast - half, line, own);
+    judge(scene, strip, line, sums, own[count], near);
+  }
+
+  KOKKOS_INLINE_FUNCTION static void judge(const Scene& scene, const Strip& strip, int line,
+                                           const float (&sums)[moments][outer], const float (&good)[outer],
+                                           Columns& near) {
     const Panel& panel = scene.panel;
-    float sums[moments][outer], slid[moments][inner], factor[inner], is_background[inner];
-    sum_down<rows>(scene.frame, panel, strip.fast - 2 * half, line - half, sums);
+    float slid[moments][inner], factor[inner], is_background[inner];
     for (int m = 0; m < moments; ++m) slide<rows>(sums[m], slid[m]);
     scene.noise.row(scene.index, panel, strip.fast - half, line, factor);
-    good_along(scene, strip.fast - half, line, is_background);
     const Dispersion dispersion(panel, scene.method, rounding);
     XFELFLOW_SIMD()
     for (int i = 0; i < inner; ++i)
-      is_background[i] *= 1.0F - dispersion.holds_signal(slid[count][i], slid[sum][i], slid[squares][i], factor[i]);
+      is_background[i] = good[i] - good[i] * dispersion.holds_signal(slid[count][i], slid[sum][i], slid[squares][i], factor[i]);
     slide<rows>(is_background, near);
-  }
-
-  KOKKOS_INLINE_FUNCTION static void good_along(const Scene<Raw>& scene, int fast, int slow, float (&good)[inner]) {
-    const Panel& panel = scene.panel;
-    const Stretch on = on_panel(panel, fast, inner);
-    for (int i = 0; i < on.first; ++i) good[i] = 0.0F;
-    for (int i = on.last; i < inner; ++i) good[i] = 0.0F;
-    const Raw* raw = &scene.frame.raw(panel.slow + slow, panel.fast + fast + on.first);
-    const Byte* mask = &scene.frame.mask(panel.slow + slow, panel.fast + fast + on.first);
-    const float lowest = panel.lowest, highest = panel.highest;
-    float* out = good + on.first;
-    XFELFLOW_SIMD()
-    for (int i = 0; i < on.last - on.first; ++i) out[i] = trusted(raw[i], mask[i], lowest, highest).good;
+    for (int i = 0; i < strip_width; ++i) near[i] += sums[count][i + 2 * half] > 0.0F ? 0.0F : 1.0F;
   }
 
   /// The slots of which some column is not ruled out.
@@ -156,39 +176,42 @@ struct Screen {
   }
 };
 
-/// The windows about every pixel of some rows of `width` columns.
-template <class Raw, int half, int width>
+/// The windows about every pixel of some bands of `width` columns.
+template <int half, int width, int bands>
 struct Patch {
-  static constexpr int rows = 2 * half + 1, inner = whole_vectors(width + 2 * half), outer = inner + 2 * half;
-  static constexpr int most_rows = n_bands * rows + 2 * half;
+  static constexpr int rows = 2 * half + 1, inner = whole_vectors(width + 2 * half);
+  static constexpr int outer = whole_blocks(inner + 2 * half);
+  static constexpr int most_rows = bands * rows + 2 * half;
 
   enum State : Byte { not_good = 0, background = 1, signal = 2 };
+  using States = Byte[most_rows][inner + 2 * half];
   struct Line {
     float slid[moments][inner], value[inner], good[inner];
   };
 
-  /// Mark in `out` the pixels without background about them, or of a plain threshold the strong ones; return
-  /// whether there are any.
-  KOKKOS_INLINE_FUNCTION static bool mark(const Scene<Raw>& scene, int fast, int slow, int height,
+  /// Mark in the first `n` columns of `out` the pixels without background about them, or of a plain threshold the
+  /// strong ones; return whether there are any.
+  template <class Raw>
+  KOKKOS_INLINE_FUNCTION static bool mark(const Frame<Raw>& frame, const Scene& scene, int fast, int slow, int n, int height,
                                           const Array<Byte**>& out) {
-    const Panel& panel = scene.panel;
     Line ring[rows];
-    Byte states[most_rows][inner];
+    States states;
+    if (bands == 1) prefetch(frame, scene.panel, fast - 2 * half, slow + height, width + 4 * half, 2 * half);
     const int first = slow - half, n_states = height + 2 * half;
     for (int line = first - half; line < first + n_states + half; ++line) {
       const int newest = (line - first + half) % rows;
-      read(scene, fast, line, ring[newest]);
+      read(frame, scene.panel, fast, line, ring[newest]);
       if (line - half >= first)
         judge(scene, fast, line - half, ring, ring[(newest + half + 1) % rows], states[line - half - first]);
     }
-    const int n = fast + width < panel.width ? width : panel.width - fast;
-    return scene.method.extended ? erode(panel, fast, slow, n, height, states, out)
-                                 : copy(panel, fast, slow, n, height, states, out);
+    return scene.method.extended ? erode(scene.panel, fast, slow, n, height, states, out)
+                                 : copy(scene.panel, fast, slow, n, height, states, out);
   }
 
-  KOKKOS_INLINE_FUNCTION static void read(const Scene<Raw>& scene, int fast, int slow, Line& line) {
+  template <class Raw>
+  KOKKOS_INLINE_FUNCTION static void read(const Frame<Raw>& frame, const Panel& panel, int fast, int slow, Line& line) {
     float row[moments][outer];
-    sum_down<1>(scene.frame, scene.panel, fast - 2 * half, slow, row);
+    sum_down<1>(frame, panel, fast - 2 * half, slow, row);
     for (int i = 0; i < inner; ++i) {
       line.good[i] = row[count][i + half];
       line.value[i] = row[sum][i + half];
@@ -196,12 +219,12 @@ struct Patch {
     for (int m = 0; m < moments; ++m) slide<rows>(row[m], line.slid[m]);
   }
 
-  KOKKOS_INLINE_FUNCTION static void judge(const Scene<Raw>& scene, int fast, int slow, const Line (&ring)[rows],
-                                           const Line& own, Byte (&states)[inner]) {
+  KOKKOS_INLINE_FUNCTION static void judge(const Scene& scene, int fast, int slow, const Line (&ring)[rows],
+                                           const Line& own, Byte (&states)[inner + 2 * half]) {
     float factor[inner], result[inner];
     scene.noise.row(scene.index, scene.panel, fast - half, slow, factor);
     const Dispersion dispersion(scene.panel, scene.method, 0.0F);
-    const bool plain = !scene.method.extended;
+    const float plain = scene.method.extended ? 0.0F : 1.0F;
     const float strong_square = scene.method.sigma_strong * scene.method.sigma_strong;
     XFELFLOW_SIMD()
     for (int i = 0; i < inner; ++i) {
@@ -215,13 +238,14 @@ struct Patch {
       const float noise = strong_square * n * dispersion.expected(n, x, y, factor[i]);
       const float is_strong = (height > 0.0F ? 1.0F : 0.0F) * (height * height > noise ? 1.0F : 0.0F);
       const float is_signal = own.good[i] * dispersion.holds_signal(n, x, y, factor[i]);
-      result[i] = plain ? is_signal * is_strong : own.good[i] + is_signal;
+      result[i] = plain > 0.0F ? is_signal * is_strong : own.good[i] + is_signal;
     }
     for (int i = 0; i < inner; ++i) states[i] = static_cast<Byte>(static_cast<int>(result[i]));
+    for (int i = inner; i < inner + 2 * half; ++i) states[i] = not_good;
   }
 
   KOKKOS_INLINE_FUNCTION static bool copy(const Panel& panel, int fast, int slow, int n, int height,
-                                          const Byte (&states)[most_rows][inner], const Array<Byte**>& out) {
+                                          const States& states, const Array<Byte**>& out) {
     Byte any = 0;
     for (int line = 0; line < height; ++line) {
       Byte* row = &out(panel.slow + slow + line, panel.fast + fast);
@@ -232,161 +256,216 @@ struct Patch {
   }
 
   KOKKOS_INLINE_FUNCTION static bool erode(const Panel& panel, int fast, int slow, int n, int height,
-                                           const Byte (&states)[most_rows][inner], const Array<Byte**>& out) {
-    Byte along[most_rows][width], any = 0;
+                                           const States& states, const Array<Byte**>& out) {
+    Byte along[most_rows][inner], any = 0;
     for (int line = 0; line < height + 2 * half; ++line) {
-      for (int i = 0; i < width; ++i) along[line][i] = 0;
+      for (int i = 0; i < inner; ++i) along[line][i] = 0;
       for (int j = 0; j < rows; ++j) {
         XFELFLOW_SIMD()
-        for (int i = 0; i < width; ++i) along[line][i] |= states[line][i + j];
+        for (int i = 0; i < inner; ++i) along[line][i] |= states[line][i + j];
       }
     }
     for (int line = 0; line < height; ++line) {
-      Byte joined[width] = {};
+      Byte core[inner] = {};
       for (int r = 0; r < rows; ++r) {
         XFELFLOW_SIMD()
-        for (int i = 0; i < width; ++i) joined[i] |= along[line + r][i];
+        for (int i = 0; i < inner; ++i) core[i] |= along[line + r][i];
       }
-      for (int i = 0; i < width; ++i) joined[i] = (states[line + half][i + half] == signal) & ((joined[i] & background) == 0);
+      XFELFLOW_SIMD()
+      for (int i = 0; i < inner; ++i)
+        core[i] = static_cast<Byte>((states[line + half][i + half] == signal) & ((core[i] & background) == 0));
       Byte* row = &out(panel.slow + slow + line, panel.fast + fast);
-      for (int i = 0; i < n; ++i) row[i] = joined[i];
-      for (int i = 0; i < n; ++i) any |= joined[i];
+      for (int i = 0; i < n; ++i) row[i] = core[i];
+      for (int i = 0; i < n; ++i) any |= core[i];
     }
     return any != 0;
   }
 };
 
-/// First step: signal without background about it (or strong pixels, of a plain threshold), strip by strip.
+/// First step: signal without background about it (or strong pixels, of a plain threshold), swath by swath.
 template <class Raw, int half>
 struct FindSignal {
   static constexpr int rows = 2 * half + 1;
+  static constexpr int tiny = whole_vectors(2 * half + 10) - 2 * half;  ///< columns of the smallest patch
   Frame<Raw> frame;
   Method method;
   local_noise::Map noise;
-  Array<const Strip*> strips;
+  Array<const Swath*> swaths;
   Array<Byte**> out;
-  Array<Slots**> found;                  ///< of each strip and band: where anything was marked
+  Array<Slots***> found;                 ///< of each swath, band and strip: where anything was marked
+  Array<Slots***> dense;                 ///< and which groups of slots are looked at as a whole
 
   KOKKOS_INLINE_FUNCTION void operator()(const int index) const {
-    const Strip strip = strips(index);
-    const Scene<Raw> scene{frame, method, noise, frame.panels(strip.panel), strip.panel};
-    Slots looks[n_bands] = {};
-    for (int band = 0; band * rows < strip.height; ++band)
-      looks[band] = method.extended ? Screen<Raw, half>::look(scene, strip, strip.slow + band * rows) : on_strip(strip);
-    for (int band = 0; band < n_bands; ++band) found(index, band) = 0;
-    for (int first = 0; first < n_slots; first += wide / narrow) mark_group(scene, strip, index, first, looks);
+    const Swath swath = swaths(index);
+    const Scene scene{method, noise, frame.panels(swath.panel), swath.panel};
+    for (int band = 0; band * rows < swath.height; ++band)
+      for (int strip = 0; strip < n_strips(scene.panel.width); ++strip) {
+        if (method.extended)
+          look(scene, index, band, strip);
+        else
+          dense(index, band, strip) = all_groups;
+      }
+    for (int strip = 0; strip < n_strips(scene.panel.width); ++strip)
+      for (int group = 0; group < n_groups; ++group) mark_dense(scene, index, strip, group);
   }
 
-  KOKKOS_INLINE_FUNCTION static Slots on_strip(const Strip& strip) {
-    return static_cast<Slots>(all_slots >> (n_slots - (strip.width + narrow - 1) / narrow));
-  }
-
-  /// Look at four slots together where most of them are wanted.
-  KOKKOS_INLINE_FUNCTION void mark_group(const Scene<Raw>& scene, const Strip& strip, int index, int first,
-                                         const Slots (&looks)[n_bands]) const {
-    bool dense[n_bands];
-    for (int band = 0; band < n_bands; ++band) {
-      int n = 0;
-      for (int slot = first; slot < first + wide / narrow; ++slot) n += looks[band] >> slot & 1;
-      dense[band] = n > 2;
+  KOKKOS_INLINE_FUNCTION void look(const Scene& scene, int index, int band, int number) const {
+    typename Screen<half>::Columns rules_out;
+    const Strip strip = strip_of(scene.panel, number);
+    const int slow = swaths(index).slow + band * rows;
+    const Slots slots = Screen<half>::look(frame, scene, strip, slow, rules_out);
+    for (int group = 0; group < n_groups; ++group) {
+      if ((slots >> group * (wide / narrow) & slots_of_group) == 0) continue;
+      int starts[most_tiny], n = 0;
+      const int stop = (group + 1) * wide < strip.width ? (group + 1) * wide : strip.width;
+      for (int i = group * wide; i < stop; ++i) {
+        if (rules_out[i] != 0.0F) continue;
+        if (n < most_tiny) starts[n] = i;
+        ++n;
+        i += tiny - 1;
+      }
+      if (n > most_tiny)
+        dense(index, band, number) = static_cast<Slots>(dense(index, band, number) | (1U << group));
+      else
+        for (int i = 0; i < n; ++i) mark_tiny(scene, index, band, number, starts[i]);
     }
-    const Slots group = static_cast<Slots>(wide_slots << first);
-    mark_runs<wide>(scene, strip, index, first, group, [&](int band) { return dense[band]; });
-    for (int slot = first; slot < first + wide / narrow; ++slot)
-      mark_runs<narrow>(scene, strip, index, slot, static_cast<Slots>(1U << slot),
-                        [&](int band) { return !dense[band] && (looks[band] >> slot & 1); });
   }
 
-  /// Look at the bands wanted, those one below the other at once.
-  template <int width, class Wanted>
-  KOKKOS_INLINE_FUNCTION void mark_runs(const Scene<Raw>& scene, const Strip& strip, int index, int slot, Slots slots,
-                                        const Wanted& wanted) const {
-    const int fast = strip.fast + slot * narrow;
-    for (int band = 0; band < n_bands; ++band) {
+  KOKKOS_INLINE_FUNCTION void mark_tiny(const Scene& scene, int index, int band, int number, int start) const {
+    const Strip strip = strip_of(scene.panel, number);
+    const int n = start + tiny < strip.width ? tiny : strip.width - start;
+    const int slow = band * rows, height = swaths(index).height - slow;
+    if (!Patch<half, tiny, 1>::mark(frame, scene, strip.fast + start, swaths(index).slow + slow, n,
+                                         height < rows ? height : rows, out))
+      return;
+    Slots& mine = found(index, band, number);
+    mine = static_cast<Slots>(mine | (1U << start / narrow) | (1U << (start + n - 1) / narrow));
+  }
+
+  /// Look at a group of slots in all the bands where it is dense, those one below the other at once.
+  KOKKOS_INLINE_FUNCTION void mark_dense(const Scene& scene, int index, int number, int group) const {
+    const Swath swath = swaths(index);
+    const Strip strip = strip_of(scene.panel, number);
+    const auto wanted = [&](int band) { return band < n_bands && (dense(index, band, number) >> group & 1) != 0; };
+    const int fast = group * wide, n = fast + wide < strip.width ? wide : strip.width - fast;
+    const Slots slots = static_cast<Slots>(slots_of_group << group * (wide / narrow));
+    for (int band = 0; band < n_bands && n > 0; ++band) {
       if (!wanted(band)) continue;
       const int begin = band;
-      while (band < n_bands && wanted(band)) ++band;
-      const int slow = begin * rows, stop = band * rows < strip.height ? band * rows : strip.height;
-      if (!Patch<Raw, half, width>::mark(scene, fast, strip.slow + slow, stop - slow, out)) continue;
-      for (int b = begin; b < band; ++b) found(index, b) = static_cast<Slots>(found(index, b) | slots);
+      while (wanted(band)) ++band;
+      const int slow = begin * rows, stop = band * rows < swath.height ? band * rows : swath.height;
+      if (slow >= stop || !Patch<half, wide, n_bands>::mark(frame, scene, strip.fast + fast, swath.slow + slow, n,
+                                                                 stop - slow, out))
+        continue;
+      for (int b = begin; b < band; ++b) found(index, b, number) = static_cast<Slots>(found(index, b, number) | slots);
     }
   }
 };
 
 /// What is done with the slots in which the first step found anything.
 template <int half, class Do>
-KOKKOS_INLINE_FUNCTION void for_found(const Strip& strip, const Array<const Slots**>& found, int index, const Do& act) {
+KOKKOS_INLINE_FUNCTION void for_found(const Swath& swath, const Panel& panel, const Array<const Slots***>& found,
+                                      int index, const Do& act) {
   constexpr int rows = 2 * half + 1;
-  for (int band = 0; band * rows < strip.height; ++band) {
-    const int height = (band + 1) * rows < strip.height ? rows : strip.height - band * rows;
-    for (int slot = 0; found(index, band) >> slot != 0; ++slot)
-      if (found(index, band) >> slot & 1) {
+  for (int band = 0; band * rows < swath.height; ++band) {
+    const int slow = band * rows, height = slow + rows < swath.height ? rows : swath.height - slow;
+    for (int number = 0; number < n_strips(panel.width); ++number) {
+      const Strip strip = strip_of(panel, number);
+      const Slots slots = found(index, band, number);
+      for (int slot = 0; slots >> slot != 0 && slot * narrow < strip.width; ++slot) {
+        if ((slots >> slot & 1) == 0) continue;
         const int fast = slot * narrow, width = fast + narrow < strip.width ? narrow : strip.width - fast;
-        if (width > 0) act(strip.fast + fast, strip.slow + band * rows, width, height);
+        act(strip.fast + fast, swath.slow + slow, width, height);
       }
+    }
   }
 }
+
+/// Core pixels of a slot against the background around them.
+template <int half>
+struct Surroundings {
+  static constexpr int reach = half + margin, rows = 2 * reach + 1, outer = whole_blocks(narrow + 2 * reach);
+
+  /// Of each column of a slot: the background about it along the row, and what the pixel itself holds.
+  struct Line {
+    float good[narrow], total[narrow], value[narrow];
+    Byte is_core[narrow];
+  };
+  using Lines = Line[2 * half + rows];
+
+  /// Sums along a row of the good pixels that are no core; uses up the row.
+  KOKKOS_INLINE_FUNCTION static void sum_along(float (&row)[moments][outer], const Byte (&is_core)[outer], Line& line) {
+    for (int i = 0; i < narrow; ++i) line.value[i] = row[sum][i + reach];
+    for (int i = 0; i < narrow; ++i) line.is_core[i] = is_core[i + reach];
+    XFELFLOW_SIMD()
+    for (int i = 0; i < outer; ++i) {
+      row[count][i] = is_core[i] == 0 ? row[count][i] : 0.0F;
+      row[sum][i] = is_core[i] == 0 ? row[sum][i] : 0.0F;
+    }
+    slide<rows>(row[count], line.good);
+    slide<rows>(row[sum], line.total);
+  }
+  /// Which core pixels of line `first` rise, 1 or 0.
+  KOKKOS_INLINE_FUNCTION static void judge(const Scene& scene, int fast, int slow, const Lines& lines, int first,
+                                           Byte (&marks)[narrow]) {
+    float factor[narrow], rises[narrow];
+    scene.noise.row(scene.index, scene.panel, fast, slow, factor);
+    const float gain = scene.panel.gain, variance = scene.panel.variance;
+    const float sigmas_square = scene.method.sigma_strong * scene.method.sigma_strong;
+    const Line& own = lines[first + reach];
+    XFELFLOW_SIMD()
+    for (int i = 0; i < narrow; ++i) {
+      float n = 0.0F, x = 0.0F;
+      for (int r = 0; r < rows; ++r) {
+        n += lines[first + r].good[i];
+        x += lines[first + r].total[i];
+      }
+      const float mean = x / (n > 0.0F ? n : 1.0F), height = own.value[i] - mean;
+      const float expected = (gain * (mean > 0.0F ? mean : 0.0F) + variance) * factor[i];
+      rises[i] = (n > 0.0F ? 1.0F : 0.0F) * (height > 0.0F ? 1.0F : 0.0F) *
+                 (height * height > sigmas_square * expected ? 1.0F : 0.0F);
+    }
+    for (int i = 0; i < narrow; ++i) marks[i] = own.is_core[i] & static_cast<Byte>(static_cast<int>(rises[i]));
+  }
+};
 
 /// Second step: core pixels that rise above the background around them.
 template <class Raw, int half>
 struct Rise {
-  static constexpr int reach = half + margin, rows = 2 * reach + 1, outer = narrow + 2 * reach;
+  using About = Surroundings<half>;
+  static constexpr int reach = About::reach;
   Frame<Raw> frame;
   Method method;
   local_noise::Map noise;
-  Array<const Strip*> strips;
-  Array<const Slots**> found;
+  Array<const Swath*> swaths;
+  Array<const Slots***> found;
   Array<const Byte**> core;
   Array<Byte**> strong;
 
-  enum { count, sum, parts };
-
   KOKKOS_INLINE_FUNCTION void operator()(const int index) const {
-    const Strip strip = strips(index);
-    const Scene<Raw> scene{frame, method, noise, frame.panels(strip.panel), strip.panel};
-    for_found<half>(strip, found, index,
-                    [&](int fast, int slow, int width, int height) { look(scene, fast, slow, width, height); });
+    const Swath swath = swaths(index);
+    const Scene scene{method, noise, frame.panels(swath.panel), swath.panel};
+    for_found<half>(swath, scene.panel, found, index, [&](int fast, int slow, int width, int height) {
+      prefetch(frame, scene.panel, fast - reach, slow - reach, narrow + 2 * reach, height + 2 * reach);
+      typename About::Lines lines;
+      for (int line = 0; line < height + 2 * reach; ++line) read(scene.panel, fast, slow + line - reach, lines[line]);
+      for (int line = 0; line < height; ++line) {
+        Byte marks[narrow];
+        About::judge(scene, fast, slow + line, lines, line, marks);
+        Byte* out = &strong(scene.panel.slow + slow + line, scene.panel.fast + fast);
+        for (int i = 0; i < width; ++i) out[i] = marks[i];
+      }
+    });
   }
 
-  KOKKOS_INLINE_FUNCTION void look(const Scene<Raw>& scene, int fast, int slow, int width, int height) const {
-    float slid[2 * half + 2 * reach + 1][parts][narrow];
-    for (int line = 0; line < height + 2 * reach; ++line) read(scene.panel, fast, slow + line - reach, slid[line]);
-    for (int line = 0; line < height; ++line) {
-      float total[parts][narrow] = {};
-      for (int r = 0; r < rows; ++r)
-        for (int part = 0; part < parts; ++part)
-          for (int i = 0; i < narrow; ++i) total[part][i] += slid[line + r][part][i];
-      judge(scene, fast, slow + line, width, total);
-    }
-  }
-
-  /// Sums along a row of the good pixels that are no core.
-  KOKKOS_INLINE_FUNCTION void read(const Panel& panel, int fast, int slow, float (&slid)[parts][narrow]) const {
-    float row[parts][outer] = {};
+  KOKKOS_INLINE_FUNCTION void read(const Panel& panel, int fast, int slow, typename About::Line& line) const {
+    constexpr int outer = About::outer;
+    float row[moments][outer];
+    Byte is_core[outer] = {};
+    sum_down<1>(frame, panel, fast - reach, slow, row);
     const Stretch on = slow >= 0 && slow < panel.height ? on_panel(panel, fast - reach, outer) : Stretch{0, 0};
-    for (int i = on.first; i < on.last; ++i) {
-      const int line = panel.slow + slow, column = panel.fast + fast - reach + i;
-      const Pixel pixel = trusted(frame.raw(line, column), frame.mask(line, column), panel.lowest, panel.highest);
-      const bool counts = core(line, column) == 0;
-      row[count][i] = counts ? pixel.good : 0.0F;
-      row[sum][i] = counts ? pixel.value : 0.0F;
-    }
-    for (int part = 0; part < parts; ++part) slide<rows>(row[part], slid[part]);
-  }
-
-  KOKKOS_INLINE_FUNCTION void judge(const Scene<Raw>& scene, int fast, int slow, int width,
-                                    const float (&total)[parts][narrow]) const {
-    const Panel& panel = scene.panel;
-    float factor[narrow];
-    noise.row(scene.index, panel, fast, slow, factor);
-    const int line = panel.slow + slow, column = panel.fast + fast;
-    for (int i = 0; i < width; ++i) {
-      const float n = total[count][i], mean = n > 0.0F ? total[sum][i] / n : 0.0F;
-      const float height = trusted(frame.raw(line, column + i), frame.mask(line, column + i), panel.lowest, panel.highest).value - mean;
-      const float expected = (panel.gain * (mean > 0.0F ? mean : 0.0F) + panel.variance) * factor[i];
-      strong(line, column + i) = (core(line, column + i) != 0) & (n > 0.0F) & (height > 0.0F) &
-                                 (height * height > method.sigma_strong * method.sigma_strong * expected);
-    }
+    for (int i = on.first; i < on.last; ++i) is_core[i] = core(panel.slow + slow, panel.fast + fast - reach + i);
+    About::sum_along(row, is_core, line);
   }
 };
 
@@ -394,14 +473,14 @@ struct Rise {
 template <int half>
 struct Clear {
   Array<const Panel*> panels;
-  Array<const Strip*> strips;
-  Array<const Slots**> found;
+  Array<const Swath*> swaths;
+  Array<const Slots***> found;
   Array<Byte**> core;
 
   KOKKOS_INLINE_FUNCTION void operator()(const int index) const {
-    const Strip strip = strips(index);
-    const Panel panel = panels(strip.panel);
-    for_found<half>(strip, found, index, [&](int fast, int slow, int width, int height) {
+    const Swath swath = swaths(index);
+    const Panel panel = panels(swath.panel);
+    for_found<half>(swath, panel, found, index, [&](int fast, int slow, int width, int height) {
       for (int line = 0; line < height; ++line)
         for (int i = 0; i < width; ++i) core(panel.slow + slow + line, panel.fast + fast + i) = 0;
     });
