@@ -15,9 +15,10 @@ from xfel_apps.geometry.prediction import Lattice
 from xfel_apps.index.__main__ import main as index
 from xfel_apps.ingest.__main__ import main as ingest
 from xfel_apps.integrate.__main__ import main as integrate
+from xfel_apps.integrate.look import Shot
 from xfel_apps.integrate.rows import best_estimate, flags_of
 from xfel_apps.integrate.settings import IntegrateSettings
-from xfel_apps.integrate.shot import Shot, integrate_shot
+from xfel_apps.integrate.shot import integrate_shot
 from xfel_apps.sources import FrameCache
 from xfel_apps.spotfind.__main__ import main as spotfind
 

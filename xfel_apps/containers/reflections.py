@@ -33,10 +33,30 @@ class ReflectionShots(Shots):
 
 @dataclass(frozen=True)
 class IntegratedCrystals(Crystals):
-    """The lattices as they were integrated; d_min_ang is the limit of integration."""
+    """The lattices as they were integrated; d_min_ang is the limit of integration.
+
+    Partialities follow from mosaicity_deg and block_size_ang: 1.2 times as wide as the table
+    `mosaic` has it.
+    """
 
     n_reflections: NDArray[np.int32] = column("i4", "", "reflections integrated")
     shot_id: NDArray[np.bytes_] = column("S96", "", "stable identity of the shot")
+
+
+@dataclass(frozen=True)
+class MosaicFits(Rows):
+    """What the reflections of a lattice, present and absent, say of its mosaic model."""
+
+    lattice: NDArray[np.int16] = column("i2", "", "number of the lattice in its shot")
+    mosaicity_deg: F4 = column("f4", "degree", "expected angular spread, full width")
+    block_size_ang: F4 = column("f4", "angstrom", "expected size of the blocks")
+    log_likelihood: F4 = column(
+        "f4",
+        "",
+        "of spreads of 0, 0.02, 0.04, 0.06, 0.09, 0.13, 0.2, 0.3, 0.45, 0.7 degrees, each with the "
+        "blocks that go best with it; 0 at the most likely",
+        (10,),
+    )
 
 
 @dataclass(frozen=True)
@@ -65,7 +85,7 @@ class Reflections(Rows):
 REFLECTIONS = Product(
     "reflections",
     "integrate",
-    1,
+    2,
     ReflectionShots,
-    {"crystals": IntegratedCrystals, "reflections": Reflections},
+    {"crystals": IntegratedCrystals, "mosaic": MosaicFits, "reflections": Reflections},
 )

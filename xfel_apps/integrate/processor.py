@@ -16,9 +16,10 @@ from xfel_apps.errors import ShotError
 from xfel_apps.geometry import Detector
 from xfel_apps.geometry.mosaic import Mosaic
 from xfel_apps.geometry.prediction import Lattice
-from xfel_apps.integrate.rows import crystal_rows, reflection_rows
+from xfel_apps.integrate.look import Shot
+from xfel_apps.integrate.rows import crystal_rows, mosaic_rows, reflection_rows
 from xfel_apps.integrate.settings import IntegrateSettings
-from xfel_apps.integrate.shot import Shot, integrate_shot
+from xfel_apps.integrate.shot import integrate_shot
 from xfel_apps.sources import FrameCache
 
 LARGE_SPOT = 0.9
@@ -83,6 +84,7 @@ class Integrator:
             return ShotResult(Outcome.INDEXED, reason, columns)
         tables = {
             "crystals": crystal_rows(crystals, done, self._run.events.shot_id(event)),
+            "mosaic": mosaic_rows(done),
             "reflections": rows,
         }
         return ShotResult(Outcome.INTEGRATED, "", columns, tables)

@@ -5,7 +5,12 @@ from numpy.typing import NDArray
 
 from xfel_apps.compute.integration import Sums
 from xfel_apps.containers.crystals import Crystals
-from xfel_apps.containers.reflections import IntegratedCrystals, ReflectionFlag, Reflections
+from xfel_apps.containers.reflections import (
+    IntegratedCrystals,
+    MosaicFits,
+    ReflectionFlag,
+    Reflections,
+)
 from xfel_apps.geometry import Beam
 from xfel_apps.integrate.settings import IntegrateSettings
 from xfel_apps.integrate.shot import Integrated
@@ -49,12 +54,6 @@ def reflection_rows(done: Integrated, beam: Beam, settings: IntegrateSettings) -
     """Return the rows of `reflections` of one shot."""
     found, sums = done.found, done.sums
     intensity, variance = best_estimate(done)
-    partiality = np.zeros(len(found))
-    for number, mosaic in enumerate(done.mosaics):
-        own = done.lattice == number
-        partiality[own] = mosaic.partiality(
-            found.excitation_invang[own], found.q_length_invang[own], settings.falloff
-        )
     h, k, l = found.hkl.T  # noqa: E741 - Miller indices
     return Reflections.make(
         lattice=done.lattice,
@@ -71,7 +70,7 @@ def reflection_rows(done: Integrated, beam: Beam, settings: IntegrateSettings) -
         sigma_sum=np.sqrt(sums.variance_sum),
         background=sums.background,
         excitation_invang=found.excitation_invang,
-        partiality=partiality,
+        partiality=done.partiality,
         polarization=beam.polarization(found.s1),
         flags=flags_of(sums, settings),
     )
@@ -86,4 +85,14 @@ def crystal_rows(crystals: Crystals, done: Integrated, shot_id: str) -> Integrat
     n = np.bincount(done.lattice, minlength=len(crystals))
     return IntegratedCrystals.make(
         **columns, n_reflections=n, shot_id=[shot_id.encode()] * len(crystals)
+    )
+
+
+def mosaic_rows(done: Integrated) -> MosaicFits:
+    """Return what the shot's reflections say of its lattices' mosaic models."""
+    return MosaicFits.make(
+        lattice=np.arange(len(done.widths)),
+        mosaicity_deg=[fit.mosaic.mosaicity_deg for fit in done.widths],
+        block_size_ang=[fit.mosaic.block_size_ang for fit in done.widths],
+        log_likelihood=[fit.log_likelihood for fit in done.widths],
     )

@@ -13,6 +13,7 @@ from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.integrate.processor import Integrator, RunInput
 from xfel_apps.integrate.settings import IntegrateSettings
+from xfel_apps.integrate.spread import run_mosaic
 from xfel_apps.sources import FrameCache
 from xfel_apps.worker import StageRun, WorkerSettings, run_stage
 
@@ -101,6 +102,6 @@ def integrate_run(
         return Integrator(data.run, frames, settings)
 
     try:
-        return run_stage(comm, job, make)
+        return run_stage(comm, job, make, run_mosaic)
     finally:
         data.close()

@@ -7,12 +7,10 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from xfel_apps.geometry import Beam, Detector
+from xfel_apps.geometry.mosaic import FULL_WIDTH
 from xfel_apps.geometry.prediction import Predictions
 
 Array = NDArray[np.float64]
-
-FWHM_PER_SIGMA = 2.354820045
-"""Full width at half maximum of a normal distribution of standard deviation 1."""
 
 N_FOR_GROWTH = 30
 """Strong spots needed to tell growth with the scattering angle from size at the centre."""
@@ -69,7 +67,7 @@ class SpotShape:
     @classmethod
     def expected(cls, sigma_px: float, mosaicity_deg: float) -> "SpotShape":
         """Return the shape where spots of `sigma_px` grow as the mosaic spread says."""
-        spread = np.radians(mosaicity_deg) / FWHM_PER_SIGMA
+        spread = np.radians(mosaicity_deg) / FULL_WIDTH
         return cls(np.full(2, sigma_px**2), np.array([0.0, spread**2]))
 
     def half_axes_px(self, throw_px: Array, sigmas: float, limits: tuple[float, float]) -> Array:

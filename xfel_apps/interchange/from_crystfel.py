@@ -12,7 +12,7 @@ from xfel_apps.containers.manifest import write_text
 from xfel_apps.containers.spots import Spots
 from xfel_apps.errors import GeometryError, SettingsError, SourceError
 from xfel_apps.geometry import Beam, Detector
-from xfel_apps.geometry.mosaic import Mosaic
+from xfel_apps.geometry.mosaic import SCHERRER, Mosaic
 from xfel_apps.interchange.expt import located
 from xfel_apps.interchange.models import NO_MOSAIC, CrystalModel
 from xfel_apps.interchange.shots import (
@@ -248,7 +248,7 @@ def _mosaic(crystal: StreamCrystal, where: str) -> Mosaic:
     except (KeyError, ValueError, IndexError) as err:
         raise SourceError(f"{where}: profile_radius is not a number") from err
     half_width = BALL_HALF_WIDTH * radius_invang
-    return Mosaic(0.0, 0.5 / half_width) if half_width > 0 else NO_MOSAIC
+    return Mosaic(0.0, 0.5 * SCHERRER / half_width) if half_width > 0 else NO_MOSAIC
 
 
 def _matches(q: Array, model: CrystalModel, taken: NDArray[np.bool_]) -> Matches:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.compute.scaling import Scales, at_2_ang
+from xfel_apps.geometry.mosaic import SCHERRER
 from xfel_apps.merge.crystals import A_MATRIX, Dataset
 from xfel_apps.merge.settings import MergeSettings
 
@@ -76,8 +77,8 @@ class Turning:
 
         Zero for crystals without a mosaic model.
         """
-        spread = 0.5 * np.radians(self.mosaicity_deg) * self.block_size_ang
-        return np.minimum(np.log1p(spread), MAX_GROWTH)
+        spread = 0.5 * np.radians(self.mosaicity_deg) * self.block_size_ang / SCHERRER
+        return np.minimum(0.5 * np.log1p(spread**2), MAX_GROWTH)
 
     def of(self, crystal: Index, hkl: Index, partiality: NDArray[np.floating]) -> tuple[I2, I2]:
         """Return how r changes with a turn about lab x and y, (n,) each, in units of `TURN_UNIT`.
@@ -110,9 +111,9 @@ class Turning:
     def _half_width_invang(self, crystal: Index, q_length: Array) -> Array:
         """Return the half width (n,) of `xfel_apps.geometry.mosaic.Mosaic`, never 0."""
         with np.errstate(divide="ignore"):
-            inverse_block = 1.0 / self.block_size_ang[crystal]
+            of_block = SCHERRER / self.block_size_ang[crystal]
         spread = np.radians(self.mosaicity_deg[crystal]) * q_length
-        return np.asarray(np.maximum(0.5 * (inverse_block + spread), 1e-9))
+        return np.asarray(np.maximum(0.5 * np.hypot(of_block, spread), 1e-9))
 
 
 def first_scales(dataset: Dataset, settings: MergeSettings) -> Scales:
