@@ -15,7 +15,7 @@ class IntegrateSettings(Section):
     """A lattice's own limit is where the mean I/sigma of its shells falls to this."""
     resolution_margin: float = Field(default=1.05, ge=1.0)
     """Integrate this factor beyond the lattice's own limit, in 1/d."""
-    reach: float = Field(default=1.5, gt=0.0, le=2.0)
+    reach: float = Field(default=2.0, gt=0.0, le=2.0)
     """Predict lattice points up to so many half widths of the mosaic model from the sphere."""
     refine_width: bool = True
     """Scale each lattice's mosaic model so that present and absent reflections fit best."""

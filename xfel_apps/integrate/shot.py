@@ -23,8 +23,8 @@ WIDENED = 1.2
 """Width that is predicted and divided by, over the most likely one: dividing by partialities that
 are too small costs more than by ones that are too large."""
 
-BEARABLE = 1.1
-"""How much wider reflections may be than what was looked at, before it is looked at again."""
+BEARABLE = 1.2
+"""How much wider reflections may be than expected before the shot is looked at again."""
 
 MOST_LOOKS = 3
 """Times a shot is looked at, each time wider, until its reflections end within what is seen."""
@@ -111,23 +111,22 @@ def _look(
         if not settings.refine_width:
             return look, [WidthFit.unseen(mosaic) for mosaic in expected]
         widths = look.widths(expected, settings)
-        pairs = zip(expected, widths, limits_ang, strict=True)
-        if number + 1 == MOST_LOOKS or all(_is_seen(*pair, settings) for pair in pairs):
+        pairs = list(zip(expected, widths, limits_ang, strict=True))
+        if number + 1 == MOST_LOOKS or all(_is_expected(*pair) for pair in pairs):
             break
+        wider = settings.reach * WIDENED / LOOK_REACH
         lattices = [
-            replace(lattice, mosaic=fit.mosaic)
+            replace(lattice, mosaic=fit.mosaic.scaled(wider))
             for lattice, fit in zip(lattices, widths, strict=True)
         ]
     return look, widths
 
 
-def _is_seen(
-    expected: Mosaic, fit: WidthFit, limit_ang: float, settings: IntegrateSettings
-) -> bool:
-    """Return whether a look at the expected width holds the reflections of the fit's."""
+def _is_expected(expected: Mosaic, fit: WidthFit, limit_ang: float) -> bool:
+    """Return whether reflections are about as wide as expected, or narrower."""
     middle = np.array([0.6 / limit_ang])
-    wanted = settings.reach * WIDENED * fit.mosaic.half_width_invang(middle)
-    return bool(wanted[0] <= BEARABLE * LOOK_REACH * expected.half_width_invang(middle)[0])
+    width, looked_at = (mosaic.half_width_invang(middle)[0] for mosaic in (fit.mosaic, expected))
+    return bool(width <= BEARABLE * looked_at)
 
 
 def _search_limit_ang(shot: Shot, d_spots_ang: float, settings: IntegrateSettings) -> float:
