@@ -109,7 +109,7 @@ def test_two_lattices_flag_the_spots_they_share() -> None:
     second = replace(first, a_matrix=first.a_matrix * 1.0005)
     other = lattice(2)
     shot = shot_of(rng.poisson(BACKGROUND, DETECTOR.slab_shape).astype(np.int32))
-    settings = IntegrateSettings(d_min_ang=2.5)
+    settings = IntegrateSettings(d_min_ang=2.5, min_share=0.8)
     alone = integrate_shot(shot, [first], [3.0], settings)
     twins = integrate_shot(shot, [first, second], [3.0, 3.0], settings)
     strangers = integrate_shot(shot, [first, other], [3.0, 3.0], settings)
@@ -155,7 +155,7 @@ def test_rows_of_the_product() -> None:
 def test_flags(column: str, flag: int) -> None:
     good = {name: np.zeros(3) for name in vars(Sums.empty())}
     good["n_background"] = np.full(3, 100.0)
-    good["share"] = np.array([1.0, 0.9, 0.5])
+    good["share"] = np.array([1.0, 0.7, 0.5])
     good[column] = good[column] + np.array([0.0, 1.0, 1.0 if flag < 16 else -95.0])
     spared = flag if column == "n_saturated" else 0
     assert flags_of(Sums(**good), IntegrateSettings()).tolist() == [0, spared, flag]

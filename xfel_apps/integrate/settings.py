@@ -35,7 +35,7 @@ class IntegrateSettings(Section):
     """Background pixels further than this from the plane are left out."""
     min_background_pixels: int = Field(default=30, ge=4)
     """With fewer background pixels a reflection is flagged."""
-    min_share: float = Field(default=0.8, gt=0.0, le=1.0)
+    min_share: float = Field(default=0.6, gt=0.0, le=1.0)
     """A reflection is flagged if its usable pixels hold less than this share of the profile."""
     fit_profiles: bool = True
     """Fit profiles, where a shot has enough strong spots to learn one."""
