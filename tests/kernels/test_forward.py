@@ -90,7 +90,8 @@ def test_thick_sensor_in_a_divergent_beam(polarization_at) -> None:
     rng = np.random.default_rng(5)
     shot = random_exposure(rng)
     directions = np.array([rotation(rng, 0.003) @ shot.beam.direction for _ in range(4)])
-    shot = replace(shot, beam=replace(shot.beam, divergence=directions))
+    shares = np.array([0.4, 0.3, 0.2, 0.1])
+    shot = replace(shot, beam=replace(shot.beam, divergence=directions, shares=shares))
     assert_twin(shot, Sampling(2, polarization_at, Sensor(0.4, 0.25, 3)))
 
 

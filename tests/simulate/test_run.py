@@ -119,6 +119,30 @@ def test_command_line_sets_what_it_says_and_refuses_what_it_does_not_know(tmp_pa
     assert "cannot write a run there" in capsys.readouterr().err
 
 
+EFFECTS = (
+    "beam.bandwidth=0.004", "beam.sase=true", "beam.wavelengths=9", "beam.divergence_mrad=[1,0.5]",
+    "crystal.heavy_element=Yb", "crystal.anomalous=true", "crystal.mosaicity_deg=[0.3,0.1,0.1]",
+    "crystal.interpolation=tricubic", "oversample=2", "beam.directions=2", "background.water_um=20",
+    "background.air_mm=3", "detector.sensor_um=320", "detector.spread_fwhm_px=1",
+    "detector.spread_shape=fiber", "detector.gain_spread=0.03", "detector.read_noise_adu=0.2",
+)  # fmt: skip
+
+
+def test_every_effect_at_once_is_simulated_with_its_truth(tmp_path, capsys):
+    wanted = [part for effect in EFFECTS for part in ("--set", effect)]
+    small = ["--out", str(tmp_path), "--settings", SETTINGS.canonical(), "--shots", "2"]
+    assert main([*small, *wanted], mpi.serial()) == 0
+    truth = everything(tmp_path / TRUTH)
+    mean = (truth["F_plus"] ** 2 + truth["F_minus"] ** 2) / 2.0
+    np.testing.assert_allclose(truth["I_true"], mean)
+    assert np.abs(truth["F_plus"] - truth["F_minus"]).mean() > 0.02 * truth["F_true"].mean()
+    np.testing.assert_allclose(truth["spectrum_weights"].sum(axis=1), 1.0)
+    measured = np.sum(truth["spectrum_weights"] * truth["spectrum_ang"], axis=1)
+    np.testing.assert_allclose(measured, truth["wl"])
+    assert main([*small, "--set", "crystal.heavy_element=Xx"], mpi.serial()) == 1
+    assert "'Xx' is no element; give a symbol like Se" in capsys.readouterr().err
+
+
 def test_sources_read_back_what_was_simulated(run):
     """Geometry, wavelengths, scalars, mask and counts, by the package's own reader."""
     expected, truth = (

@@ -110,11 +110,11 @@ def _per_molecule(medium: Medium, lab_mm: Array, beam: Illumination) -> Array:
     """Return fluence times polarisation times squared amplitude towards `lab_mm` (n, 3)."""
     unit = lab_mm / np.linalg.norm(lab_mm, axis=1, keepdims=True)
     total = np.zeros(len(lab_mm))
-    for direction in beam.directions:
+    for direction, weight in zip(beam.directions, beam.weights, strict=True):
         sine = np.sqrt(np.clip(1.0 - unit @ direction, 0.0, None) / 2.0)
         spectrum = sum(
             fluence * medium.amplitude_at(sine / wavelength) ** 2
             for wavelength, fluence in zip(beam.wavelengths_ang, beam.fluences_per_mm2, strict=True)
         )
-        total += polarization(lab_mm, beam, direction) * spectrum
-    return np.asarray(total / len(beam.directions))
+        total += weight * polarization(lab_mm, beam, direction) * spectrum
+    return np.asarray(total)

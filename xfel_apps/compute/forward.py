@@ -112,8 +112,9 @@ class Illumination:
     polarization_fraction : share polarised in the plane whose normal follows; 0.5: unpolarised.
         Kahn's factor, nanoBragg's "polarization", is 2 * polarization_fraction - 1.
     polarization_normal : unit vector normal to the plane of polarisation
-    divergence : (m, 3) unit vectors along which equal shares of the photons travel; None: all
-        along `direction`. `compute.spread.divergent_directions` draws them.
+    divergence : (m, 3) unit vectors along which the photons travel; None: all along `direction`.
+        `compute.spread.divergent_directions` draws them.
+    shares : (m,) of the photons along each of these, sum 1; None: equal
     """
 
     wavelengths_ang: Array
@@ -122,11 +123,18 @@ class Illumination:
     polarization_fraction: float = 1.0
     polarization_normal: Vector = (0.0, 1.0, 0.0)
     divergence: Array | None = None
+    shares: Array | None = None
 
     @property
     def directions(self) -> Array:
-        """Unit vectors (m, 3) along which equal shares of the photons travel."""
+        """Unit vectors (m, 3) along which the photons travel."""
         return np.array([self.direction]) if self.divergence is None else self.divergence
+
+    @property
+    def weights(self) -> Array:
+        """Shares (m,) of the photons along each direction."""
+        n = len(self.directions)
+        return np.full(n, 1.0 / n) if self.shares is None else self.shares
 
 
 @dataclass(frozen=True)
@@ -258,7 +266,6 @@ def _shot_tables(
         np.asarray(beam.fluences_per_mm2) * (scale / n[0])
         for beam, n in zip(beams, counts, strict=True)
     ]
-    weights = [np.full(n[2], 1.0 / n[2]) for n in counts]
     return (
         np.cumsum(counts, axis=0),
         np.array(constants),
@@ -266,5 +273,5 @@ def _shot_tables(
         np.concatenate([1.0 / np.asarray(beam.wavelengths_ang) for beam in beams]),
         np.concatenate(fluences),
         np.concatenate([beam.directions for beam in beams]),
-        np.concatenate(weights),
+        np.concatenate([beam.weights for beam in beams]),
     )

@@ -60,8 +60,8 @@ def _rectangle(
             if sampling.sensor is not None:
                 seen = seen * absorbed(lab_mm, axes_mm, sampling.sensor, layer)
             polarized_mm = lab_mm if sampling.polarization_at == "each" else last_mm
-            for direction in beam.directions:
-                share = seen * polarization(polarized_mm, beam, direction) / len(beam.directions)
+            for direction, weight in zip(beam.directions, beam.weights, strict=True):
+                share = seen * polarization(polarized_mm, beam, direction) * weight
                 photons += share * _scattered(lab_mm, crystal, beam, direction)
     return np.asarray(photons * (R_ELECTRON_SQUARED_MM2 / n**2))
 

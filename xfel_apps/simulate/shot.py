@@ -48,7 +48,7 @@ class ShotTruth:
     kind : "hit", "weak" or "blank"
     a_matrices : (n_crystals, 3, 3) A of each crystal [1/Angstrom]; NaN on a blank
     cell : (6,) of the first crystal [Angstrom, degrees]; NaN on a blank
-    wavelength_ang : mean of the pulse [Angstrom]
+    wavelength_ang : mean of the pulse's spectrum [Angstrom]
     scale : scattering power times pulse energy, relative to the average; 0 on a blank
     pulse_energy_mj, laser_on, timestamp_s : scalars of the shot
     water : thickness of the jet times pulse energy, relative to the average
@@ -129,7 +129,7 @@ def draw_truth(experiment: Experiment, shot: int, rng: np.random.Generator) -> S
         kind=kind,
         a_matrices=nothing * a_matrices,
         cell=nothing * np.array(cells[0].parameters),
-        wavelength_ang=float(wavelength),
+        wavelength_ang=float(weights @ wavelengths),
         scale=float(relative * power * pulse),
         pulse_energy_mj=float(beam.pulse_energy_mj * pulse),
         laser_on=shot % beam.laser_every == 0,
