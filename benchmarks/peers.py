@@ -2,7 +2,8 @@
 
 Runs every stage on `nanobragg_lysozyme/lyso130.h5` on two ranks and compares with its truth, as is
 done with the peers' own files on the same images. What those files do not hold is quoted from
-when they were made: DIALS 3.12 with cctbx.xfel.merge of cctbx 2022, CrystFEL 0.11.1.
+when they were made: DIALS 3.12 with cctbx.xfel.merge of cctbx 2022, CrystFEL 0.11.1. The whole
+comparison is written to `docs/reference/peers.md`.
 """
 
 import argparse
@@ -17,12 +18,15 @@ import pandas as pd
 
 from benchmarks.data import data_folder
 from benchmarks.peer_files import read_expt, read_hkl, read_stream
+from benchmarks.peer_merge import MergeScore, score
+from benchmarks.peer_page import write_page
 from xfel_apps.compare.intensities import agreement, read_mtz, shell_limits
 from xfel_apps.compare.products import lattices
 from xfel_apps.compare.truth import LatticeScore, Truth, score_lattices
 from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.process import Request, process
 
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "peers.md"
 D_MIN_ANG = 2.3
 N_SHELLS = 8
 RANKS = 2
@@ -31,11 +35,16 @@ QUOTED = {
     "CrystFEL": {"CC1/2": 0.774, "Rsplit": math.nan},
 }
 """Statistics of the merges whose files are read (cctbx.xfel.merge without scaling, process_hkl)."""
-QUOTED_MERGES = """other merges of the same crystals to 2.3 A, quoted:
-  cctbx.xfel.merge, rs2 (*)               2077 merged  CC 0.976  CC1/2 0.992  Rsplit 0.215
-  CrystFEL partialator unity              4218 merged  CC 0.904  CC1/2 0.782  Rsplit 0.56
-  CrystFEL partialator xsphere, 3 rounds  2265 merged  CC 0.974  CC1/2 0.987  Rsplit 0.21
-  (*) with the truth plus 25 % noise as reference"""
+QUOTED_MERGES = pd.DataFrame(
+    [
+        ["cctbx.xfel.merge, rs2 (*)", "2077 (36%)", "0.976", "0.992", "0.215"],
+        ["CrystFEL partialator unity", "4218 (73%)", "0.904", "0.782", "0.56"],
+        ["CrystFEL partialator xsphere, 3 rounds", "2265 (39%)", "0.974", "0.987", "0.21"],
+    ],
+    columns=["merge (quoted)", "merged", "CC to truth", "CC1/2", "Rsplit"],
+).set_index("merge (quoted)")
+"""Merges of the same crystals to 2.3 A whose files are not at hand."""
+LEAK = "(*) with a reference made of the truth plus 25 % noise"
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,14 @@ class Result:
     score : of its lattices
     merged : its intensities by Miller index
     cc_half, r_split : of its merged intensities
+    detail : of subsets, shells and sigmas; None where only merged intensities are at hand
     """
 
     score: LatticeScore
     merged: "pd.Series[float]"
     cc_half: float
     r_split: float
+    detail: MergeScore | None = None
 
 
 def ours(data: Path, truth: Truth, out: Path) -> Result:
@@ -66,8 +77,13 @@ def ours(data: Path, truth: Truth, out: Path) -> Result:
     overall = manifest.statistics["overall"]
     found = lattices(out / "run" / "events.json", out / "run" / "crystals.json")
     merged = read_mtz(next(out.glob("datasets/*/v*/merged.mtz")))
+    detail = score(out / "run" / "reflections.json", truth, settings["merge"])
     return Result(
-        score_lattices(found, truth), merged, float(overall["cc_half"]), float(overall["r_split"])
+        score_lattices(found, truth),
+        merged,
+        float(overall["cc_half"]),
+        float(overall["r_split"]),
+        detail,
     )
 
 
@@ -85,8 +101,8 @@ def theirs(peers: Path, truth: Truth) -> dict[str, Result]:
     }
 
 
-def table(results: dict[str, Result], truth: Truth) -> str:
-    """Return the table that is printed."""
+def table(results: dict[str, Result], truth: Truth) -> pd.DataFrame:
+    """Return the comparison, a column a program."""
     columns = {name: column(result, truth) for name, result in results.items()}
     common = common_set(results, truth)
     for name, result in results.items():
@@ -98,7 +114,7 @@ def table(results: dict[str, Result], truth: Truth) -> str:
             found = agreement(result.merged, truth.intensities, truth.cell, limits)
             label = f"  {min(limits[0], 99.9):5.2f} - {limits[1]:4.2f} A: merged, CC"
             columns[name][label] = f"{found.n_merged:4d} of {found.n_unique}, {number(found.cc)}"
-    return pd.DataFrame(columns).to_string()
+    return pd.DataFrame(columns).fillna("-")
 
 
 def common_set(results: dict[str, Result], truth: Truth) -> "pd.Index[int]":
@@ -114,13 +130,12 @@ def column(result: Result, truth: Truth) -> dict[str, str]:
     """Return one program's column of the table."""
     score = result.score
     whole = agreement(result.merged, truth.intensities, truth.cell, (1e9, D_MIN_ANG))
-    angles = (score.orientation_deg_median, score.orientation_deg_p90, score.orientation_deg_max)
     return {
         "hits indexed": f"{score.hits_indexed} of {score.hits}",
         "weak indexed": f"{score.weak_indexed} of {score.weak}",
         "blanks indexed": f"{score.blanks_indexed} of {score.blanks}",
         "lattices that are false": str(score.false_lattices),
-        "orientation error, median / p90 / max (degrees)": " / ".join(f"{a:.3f}" for a in angles),
+        "orientation error, median / p90 / max (degrees)": angles(score),
         "cell error, median a / c (%)": (
             f"{score.cell_a_percent_median:.4f} / {score.cell_c_percent_median:.4f}"
         ),
@@ -128,7 +143,27 @@ def column(result: Result, truth: Truth) -> dict[str, str]:
         "CC1/2 (peers: quoted)": number(result.cc_half),
         "Rsplit (peers: quoted)": number(result.r_split),
         "CC to truth, each over its own": number(whole.cc),
+        **detail_rows(result.detail),
     }
+
+
+def detail_rows(detail: MergeScore | None) -> dict[str, str]:
+    """Return the rows that only the program's own results tell."""
+    if detail is None:
+        return {}
+    rows = {
+        f"the best measured {share:.0%}: CC to truth, CC1/2, Rsplit": ", ".join(
+            number(row[name]) for name in ("cc", "cc_half", "r_split")
+        )
+        for share, row in detail.strict.iterrows()
+    }
+    return {"orientation error after merging (degrees)": angles(detail.post_refined), **rows}
+
+
+def angles(score: LatticeScore) -> str:
+    """Return median, 90th percentile and largest of the orientation errors."""
+    three = (score.orientation_deg_median, score.orientation_deg_p90, score.orientation_deg_max)
+    return " / ".join(f"{angle:.3f}" for angle in three)
 
 
 def number(value: float) -> str:
@@ -136,7 +171,7 @@ def number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def figures(result: Result, truth: Truth) -> dict[str, float]:
+def figures(result: Result, truth: Truth) -> dict[str, object]:
     """Return the figures of the last line."""
     whole = agreement(result.merged, truth.intensities, truth.cell, (1e9, D_MIN_ANG))
     score = result.score
@@ -152,6 +187,26 @@ def figures(result: Result, truth: Truth) -> dict[str, float]:
         "cc_true": round(whole.cc, 4),
         "cc_half": round(result.cc_half, 4),
         "r_split": round(result.r_split, 4),
+        **detailed(result.detail),
+    }
+
+
+def detailed(detail: MergeScore | None) -> dict[str, object]:
+    """Return the figures of subsets, shells and sigmas."""
+    if detail is None:
+        return {}
+    return {
+        "orientation_deg_median_merged": round(detail.post_refined.orientation_deg_median, 4),
+        "orientation_deg_p90_merged": round(detail.post_refined.orientation_deg_p90, 4),
+        "cc_strict": round(float(detail.strict["cc"].min()), 4),
+        "cc_half_strict": round(float(detail.strict["cc_half"].min()), 4),
+        "r_split_strict": round(float(detail.strict["r_split"].max()), 4),
+        "cc_shells": detail.shells["cc"].round(3).tolist(),
+        "cc_shells_unscaled": detail.shells["cc_unscaled"].round(3).tolist(),
+        "shell_gain_worst": round(detail.worst_gain, 4),
+        "chi_square_min": round(float(detail.bins["chi_square"].min()), 2),
+        "chi_square_max": round(float(detail.bins["chi_square"].max()), 2),
+        "off_truth_max": round(float(detail.bins["off_truth"].max()), 2),
     }
 
 
@@ -165,8 +220,10 @@ def main() -> None:
     truth = Truth.read(data / "truth.h5")
     with tempfile.TemporaryDirectory() as scratch:
         mine = ours(data, truth, args.out or Path(scratch) / "peers")
-    print(table({"xfelflow": mine, **theirs(data / "peers", truth)}, truth))
-    print(QUOTED_MERGES)
+    whole = table({"xfelflow": mine, **theirs(data / "peers", truth)}, truth)
+    write_page(PAGE, whole, QUOTED_MERGES, mine.detail, LEAK)
+    print(whole.to_string(), QUOTED_MERGES.to_string(), LEAK, sep="\n\n")
+    print(mine.detail.shells.to_string(), mine.detail.bins.to_string(), sep="\n\n")
     print(json.dumps(figures(mine, truth)))
 
 
