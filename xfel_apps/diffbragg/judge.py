@@ -80,7 +80,10 @@ def why_rejected(
     if not (np.isfinite(after.cost) and np.isfinite(after.state.crystal.a_matrix).all()):
         return "the fit is not finite"
     if turned_deg > settings.max_turn_deg:
-        return f"the fit turned the lattice by {turned_deg:.2f} degrees"
+        return (
+            f"the fit turned the lattice by {turned_deg:.2f} degrees, more than "
+            f"diffbragg.max_turn_deg={settings.max_turn_deg:g}: is the geometry right?"
+        )
     if not found.gain >= settings.min_gain:
         return (
             f"its spots gain {found.gain:.1f} of the log likelihood a box over background alone, "

@@ -52,6 +52,52 @@ class RunInput:
     cell_sigma: Array
 
 
+@dataclass(frozen=True)
+class Task:
+    """One lattice that is to be refined.
+
+    Attributes
+    ----------
+    number : of the lattice in its shot
+    lattice : how to refine it
+    start : as it was integrated, in the setting of the merged data
+    mode : which setting that is
+    """
+
+    number: int
+    lattice: LatticeTask
+    start: PixelCrystal
+    mode: int
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A refined lattice and its rows."""
+
+    refined: Refined
+    crystal: RefinedCrystals
+    spots: PredictedSpots
+    pixels: Pixels
+
+    @classmethod
+    def of(cls, task: Task, shot_id: bytes) -> "_Done":
+        """Refine a lattice; raise `ShotError` where it is not to be believed."""
+        refined = task.lattice.refine(task.start)
+        after = agreement(refined.shot, refined.after.state)
+        angle_deg = turned_deg(refined.after.state.crystal, task.start)
+        reason = why_rejected(refined, after, angle_deg, task.lattice.settings)
+        if reason is not None:
+            raise ShotError(f"diffbragg: lattice {task.number} is rejected: {reason}")
+        before = agreement(refined.shot, refined.before)
+        given = {"mode": task.mode, "shot_id": shot_id}
+        return cls(
+            refined,
+            crystal_rows(task.number, refined, before, after, **given),
+            spot_rows(task.number, refined, after),
+            pixel_rows(refined),
+        )
+
+
 class ShotRefiner:
     """Refines the integrated shots of a run.
 
@@ -78,43 +124,47 @@ class ShotRefiner:
 
     def process(self, event: int) -> ShotResult:
         """Return the refined lattices of one integrated shot."""
+        shot_id = self._run.events.shot_id(event).encode()
+        done, problems = [], []
+        for task in self.tasks(event):
+            try:
+                done.append(_Done.of(task, shot_id))
+            except ShotError as err:
+                problems.append(str(err))
+        if not done:
+            return ShotResult(Outcome.FAILED, "; ".join(problems))
+        tables = {
+            "crystals": RefinedCrystals.concatenate([item.crystal for item in done]),
+            "spots": PredictedSpots.concatenate([item.spots for item in done]),
+            "pixels": Pixels.concatenate([item.pixels for item in done]),
+        }
+        columns = {
+            "n_lattices": len(done),
+            "n_boxes": len(tables["spots"]),
+            "readout_sigma": np.sqrt(done[0].refined.shot.readout_variance),
+            "oversample": done[0].refined.shot.beam.oversample,
+        }
+        return ShotResult(Outcome.INTEGRATED, "; ".join(problems), columns, tables)
+
+    def tasks(self, event: int) -> list["Task"]:
+        """Return what is to be refined of one integrated shot, a lattice each."""
         lattices = self._run.reflections.rows("crystals", event, IntegratedCrystals)
         measured = self._run.reflections.rows("reflections", event, Reflections)
         frame = self._frame(event, float(lattices.wavelength_ang[0]))
         starts = [self._start(lattices, row, measured) for row in range(len(lattices))]
         limits = [self._settings.d_min_ang or float(d) for d in lattices.d_min_ang]
-        crystals, spots, pixels, problems, last = [], [], [], [], None
+        tasks = []
         for number, (crystal, mode) in enumerate(starts):
-            others = self._others(starts, limits, number, frame)
-            restraints = self._restraints(crystal)
             task = LatticeTask(
-                frame, self._expected, others, limits[number], restraints, self._settings
+                frame,
+                self._expected,
+                self._others(starts, limits, number, frame),
+                limits[number],
+                self._restraints(crystal),
+                self._settings,
             )
-            try:
-                last = refined = task.refine(crystal)
-                before = agreement(refined.shot, refined.before)
-                after = agreement(refined.shot, refined.after.state)
-                angle = turned_deg(refined.after.state.crystal, crystal)
-                reason = why_rejected(refined, after, angle, self._settings)
-                if reason is not None:
-                    raise ShotError(f"diffbragg: lattice {number} is rejected: {reason}")
-            except ShotError as err:
-                problems.append(str(err))
-                continue
-            given = {"mode": mode, "shot_id": self._run.events.shot_id(event).encode()}
-            crystals.append(crystal_rows(number, refined, before, after, **given))
-            spots.append(spot_rows(number, refined, after))
-            pixels.append(pixel_rows(refined))
-        if not crystals:
-            return ShotResult(Outcome.FAILED, "; ".join(problems))
-        kept = PredictedSpots.concatenate(spots)
-        tables = {
-            "crystals": RefinedCrystals.concatenate(crystals),
-            "spots": kept,
-            "pixels": Pixels.concatenate(pixels),
-        }
-        columns = _columns(kept, last)
-        return ShotResult(Outcome.INTEGRATED, "; ".join(problems), columns, tables)
+            tasks.append(Task(number, task, crystal, mode))
+        return tasks
 
     def before_flush(self) -> None:
         """Keep nothing beside the containers."""
@@ -186,14 +236,3 @@ def photons_per_adu(detector: Detector, gain_adu: float) -> Array:
     """
     gains = np.array([panel.gain for panel in detector.panels])
     return np.asarray(np.median(gains) / (gains * gain_adu))
-
-
-def _columns(spots: PredictedSpots, refined: Refined | None) -> dict[str, object]:
-    """Return what the shots table says of a shot."""
-    assert refined is not None  # there is at least one lattice
-    return {
-        "n_lattices": len(np.unique(spots.lattice)),
-        "n_boxes": len(spots),
-        "readout_sigma": np.sqrt(refined.shot.readout_variance),
-        "oversample": refined.shot.beam.oversample,
-    }

@@ -247,14 +247,29 @@ struct Likelihood {
         slope += left[i] * weights.slope[i];
       }
       gradient(box, a) += slope;
-      for (int b = a; b < n_basis; ++b) {
-        const double* right = block.column[b];
-        double sum = 0.0;
-        XFELFLOW_SIMD(reduction(+ : sum))
-        for (int i = 0; i < count; ++i) sum += weighted[i] * right[i];
-        curvature(box, a, b) += sum;
-      }
+      for (int b = a; b < n_basis; b += 4) multiply_four(box, a, b, count, block, weighted);
     }
+  }
+
+  /// Add the products of a weighted column with four others, or as many as are left: read once, used four times.
+  KOKKOS_INLINE_FUNCTION void multiply_four(int box, int a, int b, int count, const Model<true>::Block& block,
+                                            const double* weighted) const {
+    const int last = n_basis - 1, left = n_basis - b;
+    const double *r0 = block.column[b], *r1 = block.column[b + 1 < last ? b + 1 : last],
+                 *r2 = block.column[b + 2 < last ? b + 2 : last], *r3 = block.column[b + 3 < last ? b + 3 : last];
+    double s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0;
+    XFELFLOW_SIMD(reduction(+ : s0, s1, s2, s3))
+    for (int i = 0; i < count; ++i) {
+      const double w = weighted[i];
+      s0 += w * r0[i];
+      s1 += w * r1[i];
+      s2 += w * r2[i];
+      s3 += w * r3[i];
+    }
+    curvature(box, a, b) += s0;
+    if (left > 1) curvature(box, a, b + 1) += s1;
+    if (left > 2) curvature(box, a, b + 2) += s2;
+    if (left > 3) curvature(box, a, b + 3) += s3;
   }
 };
 
