@@ -1,9 +1,12 @@
 """Debian packages that tests need: those of the test cluster, and how any are installed."""
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 PACKAGES = ("slurm-wlm", "slurmdbd", "munge", "mariadb-server")
 PROGRAMS = (
@@ -28,7 +31,13 @@ def reason_against() -> str | None:
 
 
 def install(names: Sequence[str] = PACKAGES) -> None:
-    """Install packages without starting any service of theirs."""
+    """Install packages without starting any service of theirs; wait for others who install."""
+    with Path(tempfile.gettempdir(), "xfelflow-apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install(names)
+
+
+def _install(names: Sequence[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     steps = (
         ["apt-get", "update", "-qq"],
