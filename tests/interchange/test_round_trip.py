@@ -12,6 +12,8 @@ from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.results import RunResults
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.interchange import export, load
+from xfel_apps.interchange.dials_columns import INDEXED_TYPES
+from xfel_apps.interchange.refl import ReflWriter, read_refl
 
 NEAR = {"rtol": 2e-6, "atol": 1e-5}
 """Of numbers that are worked out again, in single precision."""
@@ -131,3 +133,31 @@ def test_usable_reflections_come_back_from_crystfel(run, back) -> None:
     pd.testing.assert_frame_equal(theirs[exact], ours[exact])
     worked_out = ["d_ang", "excitation_invang", "polarization", "partiality"]
     np.testing.assert_allclose(theirs[worked_out], ours[worked_out], rtol=1e-5, atol=1e-5)
+
+
+def test_each_stage_can_be_exported_by_itself(tmp_path: Path) -> None:
+    """A run that has got as far as its events, its spots or its lattices."""
+    folder = write_run(tmp_path / "r1")
+    expected = ["imported.expt", "strong.refl", "indexed.expt", "indexed.refl"]
+    for last, n_files in (("reflections", 4), ("crystals", 2), ("spots", 1)):
+        (folder / f"{last}.json").unlink()
+        written = export([folder], "dials", tmp_path / f"before_{last}")
+        assert [path.name for path in written] == expected[:n_files]
+        stream, _ = export([folder], "crystfel", tmp_path / f"before_{last}.stream")
+        assert stream.read_text().count("Begin crystal") == (5 if last == "reflections" else 0)
+        back = load(written, tmp_path / f"back_{last}")
+        assert len(back) == {"reflections": 3, "crystals": 2, "spots": 1}[last]
+
+
+def test_spots_that_dials_did_not_index_are_counted(run: Path, tmp_path: Path, capsys) -> None:
+    export([run], "dials", tmp_path)
+    table = read_refl(tmp_path / "indexed.refl")
+    ids = table.columns["id"].copy()
+    ids[:7] = -1
+    with ReflWriter(tmp_path / "indexed.refl", INDEXED_TYPES) as writer:
+        writer.append({**table.columns, "id": ids})
+        writer.finish([table.identifiers[i] for i in range(len(table.identifiers))])
+    load([tmp_path / "indexed.expt", tmp_path / "indexed.refl"], tmp_path / "back")
+    assert f"7 of {table.n_rows} rows belong to no experiment" in capsys.readouterr().err
+    spots = frame(tmp_path / "back", SPOTS, "spots")
+    assert len(spots) == table.n_rows - 7

@@ -47,6 +47,12 @@ class Pair:
     kind: Kind
     rows: Sequence[IntArray]
 
+    @property
+    def n_left_out(self) -> int:
+        """Rows of the table that belong to no experiment, such as spots that were not indexed."""
+        n_rows = self.table.n_rows if self.table is not None else 0
+        return n_rows - sum(len(rows) for rows in self.rows)
+
 
 def read_pairs(paths: Sequence[Path]) -> list[Pair]:
     """Return experiment lists with their tables, in order of the lists.

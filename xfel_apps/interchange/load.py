@@ -1,5 +1,6 @@
 """Read files of DIALS or CrystFEL into a run, from which the next stage goes on."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def _load_stream(path: Path, out: Path, space_group: str | None) -> list[Manifes
 
 def _load_dials(paths: Sequence[Path], out: Path) -> list[Manifest]:
     pairs = read_pairs(paths)
+    for pair in pairs:
+        if pair.table is not None and pair.n_left_out:
+            n_left_out, n_rows = pair.n_left_out, pair.table.n_rows
+            print(
+                f"{pair.table.path}: {n_left_out} of {n_rows} rows belong to no experiment and are "
+                "left out",
+                file=sys.stderr,
+            )
     shots = from_dials.gather(pairs)
     images = list(dict.fromkeys(file for file, _ in shots))
     source = Source(paths, images, len(shots), None, _products(pairs))
