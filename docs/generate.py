@@ -4,9 +4,10 @@ docs/reference/settings.md, cli.md, products.md; config/experiment.yaml, experim
 A test fails when they are not what this would write.
 """
 
+import inspect
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from typer.cli import get_docs_for_click
 
 from xfel_apps.cli import app
 from xfel_apps.config import Section
+from xfel_apps.containers import merge_state
 from xfel_apps.containers.crystals import CRYSTALS
 from xfel_apps.containers.events import EVENTS
-from xfel_apps.containers.product import Product
 from xfel_apps.containers.refined import REFINED
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.rows import Rows
@@ -95,14 +96,18 @@ def products_page() -> str:
     """Return the reference of the containers' tables and columns."""
     parts = [MADE, "# Products\n", "One HDF5 file a rank; a group a table, a dataset a column.\n"]
     for product in (EVENTS, SPOTS, CRYSTALS, REFLECTIONS, REFINED):
-        parts += _product(product)
+        tables = {"shots": product.shots, **product.tables}
+        title = f"{product.name} (written by {product.stage}, version {product.version})"
+        parts += _tables(title, tables)
+    title = f"merged.h5 (written by merge beside merged.json, version {merge_state.VERSION})"
+    parts += _tables(title, merge_state.TABLES)
     return "\n".join(parts) + "\n"
 
 
-def _product(product: Product) -> Iterator[str]:
-    yield f"\n## {product.name} (written by {product.stage}, version {product.version})\n"
-    for name, rows in {"shots": product.shots, **product.tables}.items():
-        yield f"### {name}\n\n{(rows.__doc__ or '').strip()}\n"
+def _tables(title: str, tables: Mapping[str, type[Rows]]) -> Iterator[str]:
+    yield f"\n## {title}\n"
+    for name, rows in tables.items():
+        yield f"### {name}\n\n{inspect.getdoc(rows)}\n"
         yield from _columns(rows)
         yield ""
 

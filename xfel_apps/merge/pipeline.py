@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from xfel_apps import mpi
 from xfel_apps.compute.scaling import Scales
 from xfel_apps.errors import ContainerError, SettingsError, StoppedError
-from xfel_apps.merge.ambiguity import Ways, indexed, resolve, turned_reflections
+from xfel_apps.merge.ambiguity import Ways, indexed, turned_reflections
 from xfel_apps.merge.asu import UniqueReflections, ambiguity_operators, unique_reflections
 from xfel_apps.merge.averaging import Averager, State, Totals
 from xfel_apps.merge.crystals import Dataset, Verdict, read_dataset, resolution_limits_ang
 from xfel_apps.merge.error_model import fit_error_model
 from xfel_apps.merge.filter import refuse
+from xfel_apps.merge.followers import resolve_all
 from xfel_apps.merge.growth import Older
 from xfel_apps.merge.observations import (
     Indexer,
@@ -177,7 +178,7 @@ def _read(
         )
     ways = None
     if len(indexer.operators) > 1 and indexer.reference is None and settings.ambiguity == "auto":
-        ways = resolve(comm, mine, indexer.unique, indexer.operators, share)
+        ways = resolve_all(comm, mine, indexer.unique, indexer.operators, leaves)
         mode = ways.mode
         mine = indexed(mine, mode, turned_reflections(indexer.unique, indexer.operators))
     return Averager(comm, mine, indexer.unique, leaves), verdict, mode, ways
