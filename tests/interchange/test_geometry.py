@@ -45,6 +45,27 @@ def test_the_run_s_own_geometry_file_is_kept_word_for_word(run: Path, tmp_path: 
     assert own.read_text().rstrip() in stream.read_text()
 
 
+@pytest.mark.parametrize(("first_dimension", "events"), [("0", 0), ("%", 6)])
+def test_events_are_numbered_where_files_hold_many_frames(
+    run: Path, tmp_path: Path, first_dimension: str, events: int
+) -> None:
+    _, geometry = export([run], "crystfel", tmp_path / "first.stream")
+    own = tmp_path / "own.geom"
+    own.write_text(geometry.read_text().replace("dim0 = %", f"dim0 = {first_dimension}"))
+    with_geometry(run, own, a_run.DETECTOR, {})
+    stream, _ = export([run], "crystfel", tmp_path / "second.stream")
+    assert stream.read_text().count("\nEvent: //") == events
+
+
+def test_a_dataset_for_each_event_is_refused(run: Path, tmp_path: Path) -> None:
+    _, geometry = export([run], "crystfel", tmp_path / "first.stream")
+    own = tmp_path / "own.geom"
+    own.write_text(geometry.read_text().replace("/entry/data/data", "/entry/%/data"))
+    with_geometry(run, own, a_run.DETECTOR, {})
+    with pytest.raises(SourceError, match="a dataset for each event"):
+        export([run], "crystfel", tmp_path / "second.stream")
+
+
 def test_panels_that_were_refined_are_moved_in_the_file(run: Path, tmp_path: Path) -> None:
     _, geometry = export([run], "crystfel", tmp_path / "first.stream")
     a_run.write_raw(run / "raw.h5")

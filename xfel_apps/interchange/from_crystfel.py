@@ -86,6 +86,16 @@ class Geometry:
             np.array([(span[2], span[0]) for span in spans], dtype=float),
         )
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether a raw file holds many frames, one behind the other."""
+        return any("%" in block.dims for block in self.layout.blocks)
+
+    @property
+    def has_paths(self) -> bool:
+        """Whether each event of a raw file is a dataset of its own."""
+        return any("%" in block.data for block in self.layout.blocks)
+
     def detector(self, chunk: Chunk, energy_ev: float, where: str) -> Detector:
         """Return the detector of a shot, at the distance that its chunk says."""
         camera_mm = self.camera_mm

@@ -65,6 +65,11 @@ def _write(shares: Sequence[Share], text: str, path: Path) -> list[Path]:
     geometry = path.with_suffix(".geom")
     write_text(geometry, text)
     chunks = Chunks(Geometry.parse(text, str(geometry)))
+    if chunks.geometry.has_paths:
+        raise SourceError(
+            f"{path}: the geometry file of the runs has a dataset for each event (data with %); "
+            "streams of such events are not written"
+        )
     part = path.with_name(f".{path.name}.part")
     total = sum(len(events) for _, events in shares)
     try:
@@ -180,7 +185,8 @@ class Chunks:
             "num_peaks": str(len(peaks)),
         }
         crystals = tuple(self._crystal(shot, row, detector) for row in range(len(shot.crystals)))
-        event = "" if is_cbf_name(path) else f"//{frame}"
+        one_a_file = is_cbf_name(path) or not self.geometry.has_frames
+        event = "" if one_a_file else f"//{frame}"
         return Chunk(0, str(path), event, fields, peaks, crystals)
 
     def _places(self, rows: Block, detector: Detector) -> tuple[Array, NDArray[np.str_]]:
