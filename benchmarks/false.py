@@ -3,97 +3,108 @@
 Blanks are those of `nanobragg_lysozyme` with the pixels of each square of 32 mixed; their spots are
 looked for as usual, and on every third also so loosely that there are enough to index. Spots of
 real hits (nanobragg_lysozyme; 300 LCLS stills of cspad_lysozyme) are shuffled in two ways: each is
-turned about the beam by an angle of its own, or comes from another shot. Hits as they are must have
-no crystal with another cell than theirs.
+turned about the beam by an angle of its own, or comes from another shot. Hits as they are, of four
+crystals, must have no lattice of a cell that is not theirs; with their own, most have one.
 """
 
 import argparse
 import json
 import multiprocessing
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from functools import lru_cache
+from typing import Protocol
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.data import data_folder
+from benchmarks.shots_to_index import (
+    LYSOZYME,
+    RECEPTOR,
+    THAUMATIN,
+    THERMOLYSIN,
+    Cell,
+    IndexedRun,
+    cspad_hits,
+    index_settings,
+    nanobragg_run,
+    receptor_hits,
+    thaumatin_hits,
+    thermolysin_hits,
+)
+from benchmarks.wrong_cells import (
+    FOR_LYSOZYME,
+    FOR_RECEPTOR,
+    FOR_THAUMATIN,
+    FOR_THERMOLYSIN,
+    OFTEN,
+)
 from xfel_apps.containers.spots import is_good
+from xfel_apps.geometry import Beam, Detector
 from xfel_apps.index.lattices import index_spots
 from xfel_apps.index.processor import chosen_spots, shot_spots
 from xfel_apps.index.refine import ShotSpots
-from xfel_apps.index.run import IndexInput
-from xfel_apps.index.settings import IndexSettings
-from xfel_apps.interchange.expt import read_expt
-from xfel_apps.interchange.refl import read_refl
-from xfel_apps.process import Request, process
 from xfel_apps.spotfind.find import find_on_frame
 from xfel_apps.spotfind.settings import SpotfindSettings
 from xfel_apps.spotfind.setup import Setup
 
-Array = NDArray[np.float64]
-TARGET = {"cell": "79.2 79.2 38 90 90 90", "space_group": "P43212"}
-WRONG = {
-    "5 % longer": ("83.16 83.16 39.9 90 90 90", "P43212"),
-    "5 % shorter": ("75.24 75.24 36.1 90 90 90", "P43212"),
-    "a 5 % longer": ("83.16 83.16 38 90 90 90", "P43212"),
-    "c 5 % longer": ("79.2 79.2 39.9 90 90 90", "P43212"),
-    "thaumatin": ("58 58 150 90 90 90", "P41212"),
-    "thermolysin": ("93.2 93.2 130.7 90 90 120", "P6122"),
-    "CuNiR": ("96.4 96.4 96.4 90 90 90", "P213"),
-}
+Frame = NDArray[np.integer]
 LOOSE = {"sigma_background": 1.0, "sigma_strong": 2.5, "min_snr": 3.0, "min_spots": 1}
 SQUARE_PX = 32
-CSPAD_PIXEL_MM, CSPAD_DISTANCE_MM = 0.11, 105.0
-"""To turn errors of spot positions into angles."""
+
+
+class Trial(Protocol):
+    """Something in which a lattice is looked for."""
+
+    def run(self) -> tuple[int, int]:
+        """Return how many spots there were, and how many lattices were found."""
 
 
 @dataclass(frozen=True)
-class Trial:
+class SpotsTrial:
     """Spots in which a lattice is looked for."""
 
     spots: ShotSpots
-    settings: IndexSettings
+    cell: Cell
     seed: int
 
-    def n_lattices(self) -> int:
-        """Return how many were found."""
-        target = self.settings.target()
+    def run(self) -> tuple[int, int]:
+        """Return how many spots there were, and how many lattices were found."""
+        settings = index_settings(self.cell)
+        target, n_spots = settings.target(), len(self.spots.s1)
         assert target is not None
-        if len(self.spots.s1) < self.settings.min_spots:
-            return 0
-        return len(index_spots(self.spots, target, self.settings, self.seed).lattices)
+        if n_spots < settings.min_spots:
+            return n_spots, 0
+        return n_spots, len(index_spots(self.spots, target, settings, self.seed).lattices)
 
 
-def simulated_hits(data: Path, scratch: Path) -> tuple[list[ShotSpots], IndexInput]:
-    """Return the spots of the simulated run's hits, and the run as index reads it."""
-    process(Request([str(data / "lyso130.h5")], scratch / "run", 2, False, {"index": TARGET}))
-    run = scratch / "run" / "run"
-    found = IndexInput.read(run / "events.json", run / "spots.json")
-    settings, events = IndexSettings.checked(TARGET), found.events
-    shots = []
-    for event in found.hits:
-        spots = found.spots.shot(event)
-        spots = spots.take(chosen_spots(spots, settings))
-        shots.append(shot_spots(spots, events.detector(event), events.beam(event)))
-    return shots, found
+@dataclass(frozen=True)
+class BlankTrial:
+    """A mixed blank, in which spots are looked for first: as usual or loosely."""
 
+    number: int
+    settings: SpotfindSettings
+    detector: Detector
+    beam: Beam
 
-def cspad_hits(data: Path) -> list[ShotSpots]:
-    """Return the spots of the LCLS stills."""
-    columns = read_refl(data / "benchmark_level2d.refl").columns
-    shots = []
-    for number, experiment in enumerate(read_expt(data / "benchmark_level2d.json")):
-        beam, rows = experiment.beam, columns["id"] == number
-        scale = 1.0 / (CSPAD_DISTANCE_MM * beam.wavelength_ang)
-        sigma = np.sqrt(columns["xyzobs.mm.variance"][rows, :2].mean(axis=1)) * scale
-        shots.append(ShotSpots(beam.s0, columns["s1"][rows], sigma, CSPAD_PIXEL_MM * scale))
-    return [shot for shot in shots if len(shot.s1) >= 10]
+    def run(self) -> tuple[int, int]:
+        """Return how many spots there were, and how many lattices were found."""
+        frames = blank_frames()
+        frame = mixed(frames[self.number % len(frames)], np.random.default_rng(self.number))
+        whole = np.ones(frame.shape, dtype=bool)
+        setup = Setup(self.detector, whole, self.beam.direction, self.settings)
+        spots = find_on_frame(frame, setup, self.beam).spots
+        spots = spots.take(is_good(spots, []))
+        if len(spots) < self.settings.min_spots:  # a miss, which index never sees
+            return 0, 0
+        spots = spots.take(chosen_spots(spots, index_settings(LYSOZYME)))
+        found = shot_spots(spots, self.detector, self.beam)
+        return SpotsTrial(found, LYSOZYME, self.number).run()
 
 
 def turned(shot: ShotSpots, rng: np.random.Generator) -> ShotSpots:
@@ -119,63 +130,105 @@ def swapped(shots: list[ShotSpots], number: int, rng: np.random.Generator) -> Sh
 
 def shuffled(shots: list[ShotSpots], n: int, kind: str) -> Iterator[Trial]:
     """Yield n trials of shuffled spots, shot after shot."""
-    settings = IndexSettings.checked(TARGET)
     rng = np.random.default_rng(len(shots))
     for trial in range(n):
         number = trial % len(shots)
         how = turned(shots[number], rng) if kind == "turned" else swapped(shots, number, rng)
-        yield Trial(how, settings, trial)
+        yield SpotsTrial(how, LYSOZYME, trial)
 
 
-def mixed(frame: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.integer]:
+def mixed(frame: Frame, rng: np.random.Generator) -> Frame:
     """Return a frame with the pixels of each square mixed."""
     slow, fast = (n // SQUARE_PX for n in frame.shape)
     squares = frame.reshape(slow, SQUARE_PX, fast, SQUARE_PX).swapaxes(1, 2)
-    order = rng.permutation(SQUARE_PX**2)
-    squares = squares.reshape(slow, fast, -1)[:, :, order]
+    squares = squares.reshape(slow, fast, -1)[:, :, rng.permutation(SQUARE_PX**2)]
     squares = squares.reshape(slow, fast, SQUARE_PX, SQUARE_PX).swapaxes(1, 2)
     return np.ascontiguousarray(squares.reshape(frame.shape))
 
 
-def blanks(data: Path, found: IndexInput, n: int) -> Iterator[tuple[str, Trial]]:
-    """Yield (how spots were looked for, trial) of n mixed blanks."""
-    with h5py.File(data / "truth.h5") as truth:
-        kinds = [str(kind, "utf8") for kind in truth["kind"][:]]
-    events = [event for event, kind in enumerate(kinds) if kind == "blank"]
-    with h5py.File(data / "lyso130.h5") as raw:
-        frames = [raw["entry/data/data"][event] for event in events]
-    detector, beam = found.events.detector(events[0]), found.events.beam(events[0])
-    ways = {"as usual": SpotfindSettings(), "loosely": SpotfindSettings.checked(LOOSE)}
-    whole = np.ones(frames[0].shape, dtype=bool)
-    setups = {
-        name: Setup(detector, whole, beam.direction, settings) for name, settings in ways.items()
+def blank_events() -> list[int]:
+    """Return the simulated shots without a crystal."""
+    with h5py.File(data_folder("nanobragg_lysozyme") / "truth.h5") as truth:
+        return [event for event, kind in enumerate(truth["kind"][:]) if kind == b"blank"]
+
+
+@lru_cache(maxsize=1)
+def blank_frames() -> list[Frame]:
+    """Return the frames of the simulated blanks."""
+    with h5py.File(data_folder("nanobragg_lysozyme") / "lyso130.h5") as raw:
+        return [raw["entry/data/data"][event] for event in blank_events()]
+
+
+def blanks(run: IndexedRun, n: int) -> dict[str, list[Trial]]:
+    """Return trials of n mixed blanks, and of every third of them, by how spots are looked for."""
+    event, events = blank_events()[0], run.found.events
+    detector, beam = events.detector(event), events.beam(event)
+    usual, loose = SpotfindSettings(), SpotfindSettings.checked(LOOSE)
+    return {
+        "as usual": [BlankTrial(number, usual, detector, beam) for number in range(n)],
+        "loosely": [BlankTrial(number, loose, detector, beam) for number in range(0, n, 3)],
     }
-    index, rng = IndexSettings.checked(TARGET), np.random.default_rng(0)
-    for number in range(n):
-        frame = mixed(frames[number % len(frames)], rng)
-        for name, setup in setups.items():
-            if name == "loosely" and number % 3:
-                continue
-            spots = find_on_frame(frame, setup, beam).spots
-            spots = spots.take(is_good(spots, []))
-            if len(spots) < setup.settings.min_spots:  # a miss, which index never sees
-                spots = spots.take(np.zeros(0, dtype=np.intp))
-            spots = spots.take(chosen_spots(spots, index))
-            yield name, Trial(shot_spots(spots, detector, beam), index, number)
 
 
-def count(pool: Callable[..., Iterator[int]], name: str, trials: list[Trial]) -> tuple[int, int]:
-    """Return trials with a lattice, and trials; print them."""
-    false = sum(n > 0 for n in pool(Trial.n_lattices, trials, chunksize=10))
-    spots = np.median([len(trial.spots.s1) for trial in trials])
-    print(f"{name}: {false} of {len(trials)} shots, {spots:.0f} spots in the median", flush=True)
-    return false, len(trials)
+class Tally:
+    """Counts trials in which a lattice was found.
+
+    Parameters
+    ----------
+    workers : that the trials are shared by
+    """
+
+    def __init__(self, workers: ProcessPoolExecutor) -> None:
+        self._workers = workers
+
+    def count(self, name: str, trials: Sequence[Trial]) -> tuple[int, int]:
+        """Return how many of the trials gave a lattice, and how many there were; print them."""
+        found = np.array(list(self._workers.map(_run, trials, chunksize=5)))
+        false = int(np.sum(found[:, 1] > 0))
+        spots = np.median(found[:, 0])
+        print(
+            f"{name}: {false} of {len(trials)} shots, {spots:.0f} spots in the median", flush=True
+        )
+        return false, len(trials)
+
+    def with_cells(
+        self, name: str, shots: list[ShotSpots], own: Cell, wrong: dict[str, Cell]
+    ) -> list[tuple[int, int]]:
+        """Return the counts of hits indexed with each wrong cell; print those of the right one."""
+        for_cell = {
+            cell: [SpotsTrial(shot, numbers, i) for i, shot in enumerate(shots)]
+            for cell, numbers in {"own cell": own, **wrong}.items()
+        }
+        counts = [self.count(f"{name}, {cell}", trials) for cell, trials in for_cell.items()]
+        return counts[1:]
 
 
-def fraction(counts: list[tuple[int, int]]) -> float:
-    """Return the share of trials with a lattice."""
-    false, n = np.sum(counts, axis=0)
-    return float(false / n)
+def _run(trial: Trial) -> tuple[int, int]:
+    return trial.run()
+
+
+def wrong_cells(tally: Tally, simulated: list[ShotSpots]) -> list[tuple[int, int]]:
+    """Return the counts of hits that were indexed with a cell that is not theirs."""
+    often = {name: FOR_LYSOZYME[name] for name in OFTEN}
+    return [
+        *tally.with_cells("nanobragg lysozyme", simulated, LYSOZYME, FOR_LYSOZYME),
+        *tally.with_cells("LCLS lysozyme", cspad_hits()[::3], LYSOZYME, often),
+        *tally.with_cells("LCLS receptor", receptor_hits(), RECEPTOR, FOR_RECEPTOR),
+        *tally.with_cells("LCLS thermolysin", thermolysin_hits(), THERMOLYSIN, FOR_THERMOLYSIN),
+        *tally.with_cells("thaumatin", thaumatin_hits(), THAUMATIN, FOR_THAUMATIN),
+    ]
+
+
+def figures(counts: dict[str, list[tuple[int, int]]]) -> dict[str, float]:
+    """Return the figures of the last line."""
+    false = {name: sum(one for one, _ in pairs) for name, pairs in counts.items()}
+    shots = {name: sum(n for _, n in pairs) for name, pairs in counts.items()}
+    return {
+        "false_fraction_blank": round(false["blank"] / shots["blank"], 6),
+        "false_fraction_shuffled": round(false["shuffled"] / shots["shuffled"], 6),
+        "wrong_cell_crystals": false["wrong_cell"],
+        **{f"{name}_shots": n for name, n in shots.items()},
+    }
 
 
 def main() -> None:
@@ -185,35 +238,22 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=3000, help="blanks, and shuffled shots")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    data, cspad = data_folder("nanobragg_lysozyme"), data_folder("cspad_lysozyme")
-    context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(args.workers, context) as workers,
-        tempfile.TemporaryDirectory() as scratch,
-    ):
-        tally = partial(count, workers.map)
-        simulated, found = simulated_hits(data, Path(scratch))
-        crystals = 0
-        for name, (cell, space_group) in WRONG.items():
-            settings = IndexSettings.checked({"cell": cell, "space_group": space_group})
-            trials = [Trial(shot, settings, i) for i, shot in enumerate(simulated)]
-            crystals += tally(f"hits with another cell, {name}", trials)[0]
-        of_shuffled = [
-            tally(f"{source}, {kind}", list(shuffled(shots, args.shots // 4, kind)))
-            for source, shots in (("nanobragg", simulated), ("LCLS", cspad_hits(cspad)))
-            for kind in ("turned", "swapped")
-        ]
-        tried = list(blanks(data, found, args.shots))
-        of_blanks = [
-            tally(f"blanks, spots looked for {way}", [one for name, one in tried if name == way])
-            for way in ("as usual", "loosely")
-        ]
-    figures = {
-        "false_fraction_blank": round(fraction(of_blanks), 6),
-        "false_fraction_shuffled": round(fraction(of_shuffled), 6),
-        "wrong_cell_crystals": crystals,
-    }
-    print(json.dumps(figures))
+    start, context = time.perf_counter(), multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(args.workers, context) as workers:
+        tally, run = Tally(workers), nanobragg_run()
+        counts = {
+            "wrong_cell": wrong_cells(tally, run.hits),
+            "shuffled": [
+                tally.count(f"{source}, {kind}", list(shuffled(shots, args.shots // 4, kind)))
+                for source, shots in (("nanobragg", run.hits), ("LCLS", cspad_hits()))
+                for kind in ("turned", "swapped")
+            ],
+            "blank": [
+                tally.count(f"blanks, spots looked for {way}", trials)
+                for way, trials in blanks(run, args.shots).items()
+            ],
+        }
+    print(json.dumps(figures(counts) | {"wall_s": round(time.perf_counter() - start)}))
 
 
 if __name__ == "__main__":

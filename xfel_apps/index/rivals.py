@@ -3,8 +3,9 @@
 Where the cell looked for is wrong, its best lattice is not a random one: it shares a plane, a row
 or every second point with the crystal's own, and so explains some spots far beyond chance. What
 gives it away is that another lattice explains them better, and more of them. So the lattice has to
-win against rivals by its evidence: those with one axis stretched, its sub- and superlattices of
-index 2 and 3, and, where much is left unexplained, whatever cell the spots themselves suggest.
+win against rivals by its evidence: those with one cell parameter changed, its sub- and
+superlattices of index 2 and 3, and, where much is left unexplained, whatever cell the spots
+themselves suggest.
 """
 
 from collections.abc import Iterator
@@ -30,20 +31,23 @@ from xfel_apps.index.unknown import (
 
 Array = NDArray[np.float64]
 
-SURE_SHARE, SURE_EACH = 0.9, 6.0
+SURE_SHARE, SURE_EACH = 0.9, 7.0
 """A lattice with this share of the spots, and log odds a spot, has no rival of another cell: the
 odds are those of spots that fit within the errors of their positions."""
-STRETCHES = np.array([f for f in np.arange(0.85, 1.1501, 0.0075) if abs(f - 1.0) > 0.021])
-"""Factors on an axis that are tried, in steps that refinement follows; nearer to 1 it is the cell's
-own deviation, which is judged elsewhere."""
+CHANGES = np.array([0.01 * n for n in range(-15, 16) if abs(n) > 2])
+"""Changes of one cell parameter that are tried: of a length by that share, of an angle in rad, in
+steps that refinement follows. Smaller ones are the cell's own deviation, judged elsewhere."""
+PARAMETERS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+"""Axis that is changed, and along which: the three lengths, then the angles between two axes."""
 MOST_REFINED = 3
-"""Stretched lattices that are refined."""
-SAME_METRIC = 0.05
-"""Relative difference of metrics taken as the same: 2.5 % in length, 1.5 degrees in angle."""
+"""Changed lattices that are refined."""
+SAME_NEAR, SAME_FAR = 0.02, 0.05
+"""Relative differences of metrics taken as the same, of a cell refined with the restraint to its
+neighbour's (1 % in length, 0.6 degrees in angle), and of one that is free."""
 TOO_LARGE_ODDS = 30.0
 """Prior odds of the cell given against one that is a half or a third of it."""
 EXPLAINED = 0.8
-"""Of shots of which the lattices explain a smaller share, any other cell is looked for."""
+"""Where lattices explain less, and leave spots enough for another, any cell is looked for."""
 ROOM = 1.2
 """It is looked for up to so many times the longest edge."""
 
@@ -63,13 +67,13 @@ class Rival:
     n_spots: int
     odds: float
 
-    def beats(self, suspect: "Suspect") -> bool:
-        """Return whether it is likelier than a lattice, and of another cell."""
+    def beats(self, suspect: "Suspect", same: float) -> bool:
+        """Return whether it is likelier than a lattice, with a metric that is not the same."""
         if self.odds <= suspect.odds:
             return False
         own = np.asarray(np.linalg.inv(suspect.primitive @ suspect.primitive.T))
         reduced = reduced_lattice(self.a_matrix)
-        return not len(metric_maps(own, reduced.T @ reduced, SAME_METRIC))
+        return not len(metric_maps(own, reduced.T @ reduced, same))
 
     def verdict(self, suspect: "Suspect") -> str:
         """Return what a user is told about a lattice that it beats."""
@@ -119,10 +123,10 @@ def near_rival(suspect: Suspect) -> Rival | None:
     share = len(suspect.refined.spots) / len(suspect.spots.s1)
     candidates = list(_multiples(suspect))
     if share < SURE_SHARE or suspect.odds < SURE_EACH * len(suspect.refined.spots):
-        candidates += _stretched(suspect)
+        candidates += _changed(suspect)
     rivals = [_refined(real, log_prior, suspect) for real, log_prior in candidates]
     rivals += _too_large(suspect)
-    better = (rival for rival in rivals if rival.beats(suspect))
+    better = (rival for rival in rivals if rival.beats(suspect, SAME_NEAR))
     return max(better, key=lambda rival: rival.odds, default=None)
 
 
@@ -134,14 +138,15 @@ def far_rival(suspect: Suspect, n_explained: int) -> Rival | None:
     suspect : best lattice of a shot
     n_explained : spots that all its lattices explain
     """
-    if n_explained >= EXPLAINED * len(suspect.spots.s1):
+    n_spots, least = len(suspect.spots.s1), suspect.settings.min_spots
+    if n_explained >= EXPLAINED * n_spots or n_spots - n_explained < least:
         return None
     longest = float(np.linalg.norm(suspect.primitive, axis=1).max())
-    found = find_cell(suspect.spots, ROOM * longest, suspect.settings.min_spots)
+    found = find_cell(suspect.spots, ROOM * longest, least)
     if found is None:
         return None
     rival = Rival(found.a_matrix, found.n_indexed, found.log_odds)
-    return rival if rival.beats(suspect) else None
+    return rival if rival.beats(suspect, SAME_FAR) else None
 
 
 def _refined(real: Array, log_prior: float, suspect: Suspect) -> Rival:
@@ -153,17 +158,19 @@ def _refined(real: Array, log_prior: float, suspect: Suspect) -> Rival:
     return Rival(refined.a_matrix, len(refined.spots), odds)
 
 
-def _stretched(suspect: Suspect) -> list[tuple[Array, float]]:
-    """Return real vectors of the best lattices with one axis stretched, and their log priors."""
+def _changed(suspect: Suspect) -> list[tuple[Array, float]]:
+    """Return real vectors of the best lattices with one cell parameter changed, and log priors."""
+    changes = np.zeros((6, len(CHANGES), 3, 3))
+    for number, (row, column) in enumerate(PARAMETERS):
+        changes[number, :, row, column] = CHANGES
     axes = np.linalg.inv(suspect.refined.a_matrix)
-    factors = np.ones((3, len(STRETCHES), 3))
-    for row in range(3):
-        factors[row, :, row] = STRETCHES
-    real = suspect.target.primitive @ (factors.reshape(-1, 3)[:, :, None] * axes)
+    lengths = np.linalg.norm(axes, axis=1)
+    moved = axes + lengths[:, None] * (changes.reshape(-1, 3, 3) @ (axes / lengths[:, None]))
+    lattices = np.asarray(np.linalg.inv(suspect.target.primitive @ moved))
     volume = suspect.target.primitive_volume_ang3
-    lattices, scores = settled(np.asarray(np.linalg.inv(real)), suspect.low_q, volume)
+    lattices, scores = settled(lattices, suspect.low_q, volume)
     best = np.argsort(-scores, kind="stable")[:MOST_REFINED]
-    return [(np.linalg.inv(lattices[row]), -np.log(len(real))) for row in best]
+    return [(np.linalg.inv(lattices[row]), -np.log(len(scores))) for row in best]
 
 
 def _multiples(suspect: Suspect) -> Iterator[tuple[Array, float]]:

@@ -36,7 +36,7 @@ class IndexSettings(Section):
     """Fewest spots that a shot is tried with, and that a lattice must explain."""
     min_share: float = Field(default=0.25, ge=0.0, le=1.0)
     """Smallest share of the spots not yet explained that a lattice must explain, unless they
-    fit it tightly: a wrong cell can fit a few by their rows."""
+    fit it tightly."""
     max_spots: int = Field(default=2000, ge=10)
     """Of more spots than this the strongest are used."""
     d_min_ang: float = Field(default=0.0, ge=0.0)
@@ -48,8 +48,7 @@ class IndexSettings(Section):
     cell_sigma: float = Field(default=0.003, gt=0.0)
     """Relative standard deviation of the restraint to the target cell."""
     max_length_deviation: float = Field(default=0.02, gt=0.0)
-    """Largest relative difference of a refined cell length from the target's, with 60 spots or
-    more; with fewer in proportion, since a wrong cell can be stretched to fit a few."""
+    """Largest relative difference of a refined cell length from the target's."""
     max_angle_deviation_deg: float = Field(default=2.0, gt=0.0)
     """Largest difference of a refined cell angle from the target's [degrees]."""
     max_rmsd_px: float = Field(default=3.0, gt=0.0)

@@ -17,12 +17,8 @@ from xfel_apps.compute.lattice_search import TrialSpots, score_vectors
 from xfel_apps.geometry.stills import metric_cell
 from xfel_apps.index.judge import log_odds
 from xfel_apps.index.refine import ShotSpots, refine
-from xfel_apps.index.sampling import directions
-from xfel_apps.index.search import (
-    SPOT_REACH_INVANG,
-    STRAIN_REACH,
-    reach_invang,
-)
+from xfel_apps.index.sampling import directions, highest
+from xfel_apps.index.search import LARGEST_SHARE, SPOT_REACH_INVANG, STRAIN_REACH
 from xfel_apps.index.target import TargetLattice, reduced_basis
 
 Array = NDArray[np.float64]
@@ -33,6 +29,8 @@ SEARCH_D_MIN_ANG = 3.5
 """Resolution limit of the search, unless too few spots lie within it."""
 N_FEW = 30
 """Spots that the resolution limit makes way for."""
+MOST_VECTORS = 2e7
+"""Trial vectors of one search, of all lengths: steps grow where there would be more."""
 N_SPOTS = 120
 """Spots that the search uses: those with the smallest errors, the strongest."""
 COARSE_REACH = 0.2
@@ -110,13 +108,12 @@ def lattice_vectors(q: Array, q_max: float, max_length_ang: float) -> Array:
     """Return refined real-space vectors (n, 3) that fit spots at q (m, 3), best first."""
     trials = []
     spots_weight = np.ones(len(q))
-    spacing = STEP / q_max
+    spacing = max(STEP / q_max, max_length_ang * (2.1 / MOST_VECTORS) ** (1.0 / 3.0))
     for length in np.arange(max(4.0 * spacing, 8.0), max_length_ang, spacing):
         reach = np.full(len(q), COARSE_REACH / length)
         t = directions(int(2.0 * np.pi * (length / spacing) ** 2) + 64) * np.float32(length)
         scores = score_vectors(t, TrialSpots(q, reach, spots_weight))
-        best = np.argpartition(scores, -BEST_OF_LENGTH)[-BEST_OF_LENGTH:]
-        trials.append(t[:, best].T.astype(float))
+        trials.append(t[:, highest(scores, BEST_OF_LENGTH)].T.astype(float))
     return _sharpened(np.concatenate(trials), q)
 
 
@@ -161,11 +158,18 @@ def best_bases(vectors: Array, q: Array) -> Array:
 
 
 def lattice_scores(triples: Array, volumes: Array, q: Array) -> Array:
-    """Return the odds against chance of the spots that fit each lattice."""
+    """Return the odds against chance (n,) of the spots at q (m, 3) that fit each lattice.
+
+    Parameters
+    ----------
+    triples : (n, 3, 3) rows: real vectors [Angstrom]
+    volumes : (n,) of their cells [Angstrom^3]
+    """
     h = q @ triples.transpose(0, 2, 1)
     off = (h - np.rint(h)) @ np.linalg.inv(triples).transpose(0, 2, 1)
     distance = np.einsum("nmi,nmi->nm", off, off)
-    reach = np.stack([reach_invang(q, volume) for volume in volumes])
+    widest = (LARGEST_SHARE / (4.0 / 3.0 * np.pi * volumes[:, None])) ** (1.0 / 3.0)
+    reach = np.minimum(SPOT_REACH_INVANG + STRAIN_REACH * np.linalg.norm(q, axis=1), widest)
     odds = -np.log(4.0 / 3.0 * np.pi * reach**3 * volumes[:, None])
     return np.asarray(np.sum(np.maximum(1.0 - distance / reach**2, 0.0) * odds, axis=1))
 
