@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from xfel_apps import mpi
 from xfel_apps.compute.scaling import ErrorModel
-from xfel_apps.merge.averaging import Averager, State
+from xfel_apps.merge.averaging import Averager
+from xfel_apps.merge.totals import State
 
 Array = NDArray[np.float64]
 STUDENT = 30.0

@@ -6,12 +6,13 @@ from numpy.typing import NDArray
 from xfel_apps import mpi
 from xfel_apps.compute.scaling import STUDENT, Residuals, total_by
 from xfel_apps.errors import ContainerError
-from xfel_apps.merge.averaging import Averager, State
+from xfel_apps.merge.averaging import Averager
 from xfel_apps.merge.blocks import Block
 from xfel_apps.merge.crystals import Verdict
 from xfel_apps.merge.delta import delta_cc_half, unusual
 from xfel_apps.merge.observations import Observations, correlation_by_group
 from xfel_apps.merge.settings import MergeSettings
+from xfel_apps.merge.totals import State
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -20,10 +20,10 @@ from xfel_apps.compute.scaling import ErrorModel, Sums
 from xfel_apps.containers.merge_state import MergeState
 from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.errors import ContainerError, SettingsError
-from xfel_apps.merge.averaging import Totals
 from xfel_apps.merge.crystals import Dataset, read_dataset
 from xfel_apps.merge.scatter import Scatter
 from xfel_apps.merge.settings import MergeSettings
+from xfel_apps.merge.totals import Totals
 
 Array = NDArray[np.float64]
 MAX_GROWTH = 2.0

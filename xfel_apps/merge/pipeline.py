@@ -12,7 +12,7 @@ from xfel_apps.compute.scaling import Scales
 from xfel_apps.errors import ContainerError, SettingsError, StoppedError
 from xfel_apps.merge.ambiguity import Ways, indexed, turned_reflections
 from xfel_apps.merge.asu import UniqueReflections, ambiguity_operators, unique_reflections
-from xfel_apps.merge.averaging import Averager, State, Totals
+from xfel_apps.merge.averaging import Averager
 from xfel_apps.merge.crystals import Dataset, Verdict, read_dataset, resolution_limits_ang
 from xfel_apps.merge.error_model import fit_error_model
 from xfel_apps.merge.filter import refuse
@@ -28,6 +28,7 @@ from xfel_apps.merge.reference import read_reference
 from xfel_apps.merge.scatter import Scatter, scatter
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.merge.table import Merged, build
+from xfel_apps.merge.totals import State, Totals
 
 Array = NDArray[np.float64]
 

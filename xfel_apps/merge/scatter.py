@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.compute.scaling import total_by
-from xfel_apps.merge.averaging import Averager, State
+from xfel_apps.merge.averaging import Averager
 from xfel_apps.merge.blocks import Block
 from xfel_apps.merge.table import Merged
+from xfel_apps.merge.totals import State
 
 Array = NDArray[np.float64]
 

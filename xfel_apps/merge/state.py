@@ -3,9 +3,9 @@
 import numpy as np
 
 from xfel_apps.containers.merge_state import MergedCrystals, MergeState, ScatterSums, SlotSums
-from xfel_apps.merge.averaging import Totals
 from xfel_apps.merge.growth import identities
 from xfel_apps.merge.pipeline import Result
+from xfel_apps.merge.totals import Totals
 
 
 def state_of(result: Result) -> MergeState:
