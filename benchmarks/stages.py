@@ -35,6 +35,7 @@ PRODUCTS = {"spotfind": SPOTS, "index": CRYSTALS, "integrate": REFLECTIONS}
 FOUR_MPX = {"modules": (4, 2), "module_px": (512, 1024), "pixel_mm": 0.075, "distance_mm": 120.0}
 DIALS_S = {"hit": {"index": 3.2, "integrate": 0.25}, "miss": {}}
 RATE_HZ = 120.0
+N_SET_UP = 8
 LYSO = "lyso130 1 Mpx"
 INDEX = {"index": {"cell": "79.2 79.2 38 90 90 90", "space_group": "P43212"}}
 
@@ -48,13 +49,13 @@ def simulated(folder: Path, shots: int, detector: dict[str, object]) -> Path:
 def cpu_s(raw: Path, out: Path) -> dict[str, dict[str, float]]:
     """Return the mean CPU seconds of each stage on indexed hits and on misses.
 
-    The first event of each stage is left out: it pays for what is read once a run.
+    The first events of each stage are left out: they pay for what is set up once a run.
     """
     process(Request([str(raw)], out, 1, False, INDEX))
     frames = {}
     for stage, product in PRODUCTS.items():
         _, reader = open_product(out / "run" / f"{product.name}.json", product)
-        frames[stage] = reader.shots().iloc[1:]
+        frames[stage] = reader.shots().iloc[N_SET_UP:]
         reader.close()
     spots, integrated = frames["spotfind"], frames["integrate"]
     kinds = {

@@ -26,7 +26,7 @@ void radial_strong_pixels(Input<Raw, 2> raw, Input<Byte, 2> mask, Input<std::int
   const auto panels = make_panels(place, meaning);
   const auto tiles = make_tiles(panels);
   const Array<float**> photons(Kokkos::view_alloc("photons", Kokkos::WithoutInitializing), raw.shape(0), raw.shape(1));
-  Kokkos::deep_copy(photons, std::numeric_limits<float>::quiet_NaN());
+  Kokkos::deep_copy(photons, no_number);
   Kokkos::parallel_for("photons", Range(0, tiles.size()),
                        Convert<Raw>{make_frame(raw, mask, panels), on_device(tiles), photons});
   const Array<float*> sorted(Kokkos::view_alloc("sorted", Kokkos::WithoutInitializing), order.shape(0));

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from xfel_apps.compute.local_noise import local_noise
+from xfel_apps.compute.threshold import Dispersion, strong_pixels, strong_pixels_reference
 from xfel_apps.containers.events import Events
 from xfel_apps.containers.manifest import open_product
 from xfel_apps.containers.outcome import Outcome
@@ -18,7 +20,11 @@ from xfel_apps.geometry.stills import excitation_error_invang, ray_on_sphere
 from xfel_apps.ingest.__main__ import main as ingest
 from xfel_apps.interchange.expt import read_expt
 from xfel_apps.interchange.refl import read_refl
+from xfel_apps.sources import open_raw
 from xfel_apps.spotfind.__main__ import main
+from xfel_apps.spotfind.frame import as_native, checked_levels
+from xfel_apps.spotfind.settings import SpotfindSettings
+from xfel_apps.spotfind.setup import Setup
 
 NEAR_PX = 1.5
 """A spot this near to a predicted reflection is true."""
@@ -143,6 +149,32 @@ def test_cspad_gain_and_spots(data_dir, tmp_path) -> None:
     assert (shots["outcome"] == Outcome.HIT_NOT_INDEXED).all()
     assert shots["gain_adu"].between(3.5, 5.0).all()
     assert shots["n_spots"].between(150, 400).all()
+
+
+STILLS = (
+    ("nanobragg_lysozyme/lyso130.h5", range(130)),
+    *((f"thaumatin_pilatus/thau_3_2_{n:04d}.cbf.bz2", range(1)) for n in (1, 2, 3, 4, 5, 19)),
+    *((f"thermolysin_cspad/idx-20130301060858{n}.cbf", range(1)) for n in (401, 601, 701)),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "frames"), STILLS, ids=[name for name, _ in STILLS])
+def test_looking_only_where_a_band_leaves_room_loses_no_pixel(data_dir, name, frames) -> None:
+    """The definition looks at every window of every pixel: the same pixels are strong."""
+    raw = open_raw(data_dir / name)
+    setup = Setup(raw.detector(0), raw.mask(0), raw.beam(0).direction, SpotfindSettings())
+    n_strong = 0
+    for number in frames:
+        frame, mask, how = as_native(raw.pixels(number)), setup.mask_bytes, Dispersion(3, 3.0, 3.0)
+        levels = checked_levels(frame, setup)
+        panels = setup.panels_of(levels)
+        excess = None if levels.are_photons else local_noise(frame, mask, panels)
+        expected = strong_pixels_reference(frame, mask, panels, how, excess)
+        np.testing.assert_array_equal(strong_pixels(frame, mask, panels, how, excess), expected)
+        n_strong += expected.sum()
+    raw.close()
+    assert n_strong > 10
 
 
 def test_radial_mode_finds_the_same_strong_spots(data_dir, tmp_path) -> None:

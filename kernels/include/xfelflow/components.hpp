@@ -112,6 +112,13 @@ class PanelSpots {
   }
 
   int next_strong(const Byte* row, int fast) const {
+    constexpr int block = 64;
+    for (; fast + block <= panel_.width; fast += block) {
+      Byte any = 0;
+      XFELFLOW_SIMD(reduction(| : any))
+      for (int i = fast; i < fast + block; ++i) any |= row[i];
+      if (any != 0) break;
+    }
     std::uint64_t eight;
     for (; fast + 8 <= panel_.width; fast += 8) {
       std::memcpy(&eight, row + fast, 8);

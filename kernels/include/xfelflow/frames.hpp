@@ -4,6 +4,7 @@
 #include <Kokkos_Core.hpp>
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <vector>
 #include <xfelflow/arrays.hpp>
 #include <xfelflow/vector_math.hpp>
@@ -11,6 +12,8 @@
 namespace xfelflow::frames {
 
 using Byte = std::uint8_t;
+
+constexpr float infinity = std::numeric_limits<float>::infinity(), no_number = std::numeric_limits<float>::quiet_NaN();
 
 struct Panel {
   int fast, slow, width, height;     ///< first pixel in the slab, pixels along each axis

@@ -1,7 +1,6 @@
 // How much noisier than counting each part of a frame is; xfel_apps/compute/local_noise.py is the definition.
 #pragma once
 
-#include <limits>
 #include <xfelflow/windows.hpp>
 
 namespace xfelflow::local_noise {
@@ -110,12 +109,12 @@ struct Smooth {
         const int at = row + r - reach, c = column + i - reach;
         const bool inside = at >= 0 && c >= 0 && at < grid.rows && c < grid.columns;
         const float value = inside ? index(grid.first + at * grid.columns + c) : unknown;
-        line[i] = value == unknown ? std::numeric_limits<float>::infinity() : value;
+        line[i] = value == unknown ? infinity : value;
       }
       for (int c = 0; c < side; ++c)
         for (int i = 0; i < lanes; ++i) {
           about[r * side + c][i] = line[i + c];
-          known[i] += line[i + c] < std::numeric_limits<float>::infinity() ? 1.0F : 0.0F;
+          known[i] += line[i + c] < infinity ? 1.0F : 0.0F;
         }
     }
   }

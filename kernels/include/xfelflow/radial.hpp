@@ -1,8 +1,6 @@
 // Strong pixels above the background at their radius; xfel_apps/compute/radial.py is the definition.
 #pragma once
 
-#include <cmath>
-#include <limits>
 #include <xfelflow/frames.hpp>
 
 namespace xfelflow::radial {
@@ -30,7 +28,7 @@ struct Convert {
       XFELFLOW_SIMD()
       for (int i = 0; i < tile.width; ++i) {
         const Pixel pixel = trusted(raw[i], mask[i], lowest, highest);
-        out[i] = pixel.good > 0.0F ? pixel.value * scale : std::numeric_limits<float>::quiet_NaN();
+        out[i] = pixel.good > 0.0F ? pixel.value * scale : no_number;
       }
     }
   }
@@ -55,7 +53,7 @@ struct Clip {
     float* values = sorted.data() + first;
     XFELFLOW_SIMD()
     for (int i = 0; i < n; ++i) values[i] = photons.data()[from[i]];
-    float limit = std::numeric_limits<float>::infinity();
+    float limit = infinity;
     for (int i = 0; i < iterations; ++i) limit = summarise(values, n, limit, bin);
     mark(values, from, n, limit);
   }
@@ -75,8 +73,8 @@ struct Clip {
     mean(bin) = enough ? sum / count : 0.0;
     const double variance = enough ? squares / count - mean(bin) * mean(bin) : 0.0;
     const double most = variance > mean(bin) ? variance : mean(bin);
-    deviation(bin) = std::sqrt(most > 0.0 ? most : 0.0);
-    return enough ? static_cast<float>(mean(bin) + sigmas * deviation(bin)) : std::numeric_limits<float>::infinity();
+    deviation(bin) = xfelflow::sqrt(most > 0.0 ? most : 0.0);
+    return enough ? static_cast<float>(mean(bin) + sigmas * deviation(bin)) : infinity;
   }
 
   KOKKOS_INLINE_FUNCTION void mark(const float* values, const Place* places, int n, float limit) const {

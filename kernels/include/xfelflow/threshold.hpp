@@ -44,7 +44,7 @@ inline std::vector<Swath> make_swaths(const std::vector<Panel>& panels, int half
   return swaths;
 }
 
-constexpr int n_strips(int width) { return (width + strip_width - 1) / strip_width; }
+KOKKOS_INLINE_FUNCTION int n_strips(int width) { return (width + strip_width - 1) / strip_width; }
 
 /// Strips of a band in the tables of what is found where.
 inline int most_strips(const std::vector<Panel>& panels) {
