@@ -5,7 +5,9 @@ import pytest
 
 from tests.index.stills import Errors, random_rotation, still
 from xfel_apps.errors import SettingsError
+from xfel_apps.index import unknown
 from xfel_apps.index.consensus import consensus, in_space_group
+from xfel_apps.index.sampling import directions
 from xfel_apps.index.target import Cell, TargetLattice
 from xfel_apps.index.unknown import enlarged, find_cell
 
@@ -56,6 +58,21 @@ def test_a_cell_with_a_missing_axis_is_enlarged() -> None:
     found = enlarged(half, q, 200.0)
     assert 1.0 / np.linalg.det(found) == pytest.approx(40 * 50 * 120)
     assert enlarged(half, q, 100.0) is half
+
+
+def test_work_is_bounded_however_long_the_axes(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def counted(n: int) -> np.ndarray:
+        tried.append(n)
+        return directions(64)
+
+    monkeypatch.setattr(unknown, "directions", counted)
+    q = np.random.default_rng(25).normal(size=(20, 3)) * 0.3
+    for longest_ang in (250.0, 1000.0):
+        tried.clear()
+        unknown.lattice_vectors(q, 1.0, longest_ang)
+        assert sum(tried) < 1.1 * unknown.MOST_VECTORS
 
 
 def test_the_cell_of_most_evidence_wins() -> None:
