@@ -70,12 +70,7 @@ class Integrator:
     def process(self, event: int) -> ShotResult:
         """Return the reflections of one indexed shot."""
         crystals = self._run.crystals.rows("crystals", event, Crystals)
-        lattices = lattices_of(crystals)
-        found = good_spots(self._run.spots, event, self._run.hot_pixels)
-        indexed = self._run.crystals.rows("indexed", event, IndexedSpots)
-        spots = found.take(indexed.spot)
-        shot = self._shot(event, crystals, spot_radius_px(spots, float(crystals.rmsd_px.max())))
-        ends = spots_end_ang(crystals, indexed, spots)
+        shot, lattices, ends = self.look_at(event, crystals)
         done = integrate_shot(shot, lattices, ends, self._settings)
         rows = reflection_rows(done, shot.beam, self._settings)
         columns = {"n_reflections": len(rows), "d_min_ang": min(done.limits_ang)}
@@ -88,6 +83,20 @@ class Integrator:
             "reflections": rows,
         }
         return ShotResult(Outcome.INTEGRATED, "", columns, tables)
+
+    def look_at(self, event: int, crystals: Crystals) -> tuple[Shot, list[Lattice], list[float]]:
+        """Return an indexed shot's frame, its lattices, and where the spots of each end [Angstrom].
+
+        Parameters
+        ----------
+        event : of the run
+        crystals : its lattices
+        """
+        found = good_spots(self._run.spots, event, self._run.hot_pixels)
+        indexed = self._run.crystals.rows("indexed", event, IndexedSpots)
+        spots = found.take(indexed.spot)
+        shot = self._shot(event, crystals, spot_radius_px(spots, float(crystals.rmsd_px.max())))
+        return shot, lattices_of(crystals), spots_end_ang(crystals, indexed, spots)
 
     def before_flush(self) -> None:
         """Keep nothing beside the containers."""
