@@ -12,6 +12,7 @@ quoted. The minimiser is compared with SciPy's L-BFGS-B on the same likelihood, 
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,7 @@ def lattices(path: Path, product: Any) -> tuple[Any, Any]:
 def quality(folder: Path) -> dict[str, float]:
     """Return errors of orientation and cell before and after, and CPU time a shot."""
     inputs, refined = inputs_of(folder), folder / "refined" / "refined.json"
+    shutil.rmtree(refined.parent, ignore_errors=True)
     refine_run(mpi.serial(), inputs, refined, SETTINGS, WorkerSettings())
     truth = Truth.read(data_folder("nanobragg_lysozyme") / "truth.h5")
     before = score_lattices(lattices(inputs.reflections, REFLECTIONS)[0], truth)

@@ -51,7 +51,7 @@ def agreement(shot: ShotPixels, state: ShotState) -> Agreement:
     centroid = _centroids(box, at, bragg, shot)
     used = np.isfinite(shot.observed)
     observed = np.where(used, shot.observed, photons).astype(float)
-    variance = np.maximum(photons, LEAST_VARIANCE) + shot.readout_variance
+    variance = np.maximum(photons, LEAST_VARIANCE) + shot.noise
     z2 = np.sum((observed - photons)[used] ** 2 / variance[used]) / max(int(used.sum()), 1)
     net = observed - background
     core = used & (np.hypot(*(at - centroid[box].T)) < CORE_PX)
@@ -59,7 +59,7 @@ def agreement(shot: ShotPixels, state: ShotState) -> Agreement:
         float(np.sqrt(z2)),
         _correlation(net[core], bragg[core]),
         _median_offset(box, at, np.where(core, net, 0.0), (centroid, core * variance)),
-        _gain(observed[used], photons[used], background[used], shot.readout_variance) / max(n, 1),
+        _gain(observed[used], photons[used], background[used], shot.noise[used]) / max(n, 1),
         np.bincount(box, bragg, n).astype(float),
         centroid,
     )
@@ -133,11 +133,11 @@ def _correlation(one: Array, other: Array) -> float:
     return float(np.corrcoef(one, other)[0, 1])
 
 
-def _gain(observed: Array, photons: Array, background: Array, readout: float) -> float:
+def _gain(observed: Array, photons: Array, background: Array, noise: NDArray[np.float32]) -> float:
     """Return by how much spots raise the log likelihood."""
 
     def misfit(expected: Array) -> float:
-        variance = np.maximum(expected, LEAST_VARIANCE) + readout
+        variance = np.maximum(expected, LEAST_VARIANCE) + noise
         return float(np.sum((observed - expected) ** 2 / variance + np.log(variance)) / 2.0)
 
     return misfit(background) - misfit(photons)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.compute.forward import Rectangles
-from xfel_apps.compute.shoebox import BeamLine, pixels_of, shoebox_photons
+from xfel_apps.compute.shoebox import LEAST_VARIANCE, BeamLine, pixels_of, shoebox_photons
 from xfel_apps.diffbragg.boxes import Boxes, Frame, choose_boxes, cut_pixels, expected_spots
 from xfel_apps.diffbragg.crystal import Parameters, PixelCrystal
 from xfel_apps.diffbragg.fit import Fitted, ShotPixels, ShotState, Target, fit
@@ -26,8 +26,6 @@ SHARP = 1.5
 """Sub-pixels are at most so many standard deviations of the sharpest spot wide."""
 
 MOST_SUB_PIXELS = 4
-SPOT_FREE = 0.1
-"""Pixels whose spot is below this share of the background can be told to be outliers."""
 
 
 @dataclass(frozen=True)
@@ -129,16 +127,13 @@ class LatticeTask:
         )
 
     def _without_outliers(self, shot: ShotPixels, state: ShotState) -> ShotPixels:
-        """Return the pixels without background pixels that lie far from it."""
-        photons = shoebox_photons(shot.boxes, state.spots(shot), shot.beam)
+        """Return the pixels without those away from the spot that are far from the background."""
         dark = replace(state.spots(shot), amplitude=np.zeros(len(shot)))
         background = shoebox_photons(shot.boxes, dark, shot.beam)
-        sigma = np.sqrt(np.maximum(background, 0.1) + shot.readout_variance)
-        is_background = photons - background < SPOT_FREE * sigma
-        far = np.abs(shot.observed - photons) > self.settings.outlier_sigmas * sigma
-        return replace(
-            shot, observed=np.where(is_background & far, np.nan, shot.observed).astype(np.float32)
-        )
+        sigma = np.sqrt(np.maximum(background, LEAST_VARIANCE) + shot.readout_variance)
+        far = np.abs(shot.observed - background) > self.settings.outlier_sigmas * sigma
+        outlier = far & _is_away(shot.boxes)
+        return replace(shot, observed=np.where(outlier, np.nan, shot.observed).astype(np.float32))
 
 
 def only_local(target: Target, state: ShotState, settings: DiffbraggSettings) -> Fitted:
@@ -177,12 +172,17 @@ def _with_pixels(boxes: Boxes, observed: F4) -> tuple[Boxes, F4]:
     return boxes.take(kept), observed[kept[box]]
 
 
-def _background_pixels(boxes: Rectangles, observed: F4) -> tuple[NDArray[np.int64], Array]:
-    """Return box and photons of the pixels away from the boxes' centres."""
+def _is_away(boxes: Rectangles) -> NDArray[np.bool_]:
+    """Return which pixels (n_pixels,) lie away from the boxes' centres."""
     box, fast, slow = pixels_of(boxes)
     middle = 0.5 * (boxes.sizes - 1)[box]
-    far = np.hypot(fast - middle[:, 0], slow - middle[:, 1]) > CORE_PX
-    far &= np.isfinite(observed)
+    return np.asarray(np.hypot(fast - middle[:, 0], slow - middle[:, 1]) > CORE_PX)
+
+
+def _background_pixels(boxes: Rectangles, observed: F4) -> tuple[NDArray[np.int64], Array]:
+    """Return box and photons of the pixels away from the boxes' centres."""
+    box, _, _ = pixels_of(boxes)
+    far = _is_away(boxes) & np.isfinite(observed)
     return box[far], observed[far].astype(float)
 
 
