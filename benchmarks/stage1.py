@@ -1,7 +1,8 @@
 """Stage 1 of diffBragg on the nanoBragg stills: lattices before and after, and what it costs.
 
 The run is processed and merged as ever; intensities start from that merge, never from the truth.
-Pixels are sampled at their centres (oversample 1), as that program did. The truth's orientation is
+Pixels are sampled at their centres (oversample 1) and have no noise but that of counting
+(model_error 0), as that program made them. The truth's orientation is
 that of one of the ten domains of each crystal; they scatter about it, so the mean orientation,
 which is all that the pixels show, is off it by a median of about 0.011 degrees
 (`orientation_deg_of_domains`): no fit can come below that but by luck.
@@ -48,7 +49,7 @@ PUBLISHED = {
     "published_cell_a_percent_after": 0.0023,
     "published_cell_c_percent_after": 0.0032,
 }
-SETTINGS = DiffbraggSettings(oversample=1)
+SETTINGS = DiffbraggSettings(oversample=1, model_error=0.0)
 N_COMPARED = 6
 MIB = 2**20
 

@@ -31,6 +31,7 @@ N_LOCAL = 4
 """Numbers of each box: logarithm of the intensity, background level and slopes."""
 
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-6, 1e6
+LONGEST = 2.0
 SMALL = 1e-12
 """Keeps the normal matrix regular where a parameter moves nothing."""
 
@@ -221,11 +222,17 @@ def fit(target: Target, start: ShotState, max_steps: int, tolerance: float) -> F
 
 
 def moved(target: Target, state: ShotState, step: Array, own: Array) -> ShotState:
-    """Return the state after a step, kept within the bounds."""
-    crystal = target.parameters.moved(state.crystal, step)
+    """Return the state after a step, kept within the bounds.
+
+    A step changes no logarithm by more than `LONGEST`: whatever lies farther is not told from here.
+    """
+    names = target.parameters.names(state.crystal)
+    logarithms = np.array([name.startswith("ln_") for name in names])
+    short = np.where(logarithms, np.clip(step, -LONGEST, LONGEST), step)
+    crystal = target.parameters.moved(state.crystal, short)
     return replace(
         state,
         crystal=target.restraints.bounded(crystal),
-        ln_intensity=state.ln_intensity + own[:, 0],
+        ln_intensity=state.ln_intensity + np.clip(own[:, 0], -LONGEST, LONGEST),
         background=state.background + own[:, 1:],
     )

@@ -50,7 +50,7 @@ class DiffbraggSettings(Section):
     """Spread of its logarithm; 0: no restraint."""
     max_turn_deg: float = Field(default=0.5, gt=0.0)
     """A lattice that the fit turns by more is rejected."""
-    min_gain: float = Field(default=3.0, ge=0.0)
+    min_gain: float = Field(default=1.5, ge=0.0)
     """A lattice whose spots gain less log likelihood a box over background alone is rejected."""
     min_agreement: float = Field(default=0.3, ge=0.0, le=1.0)
     """A lattice is rejected if its spots' correlation with the pixels is below this."""
