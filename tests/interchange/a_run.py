@@ -20,6 +20,7 @@ from xfel_apps.geometry.stills import metric_cell, resolution_ang
 from xfel_apps.sources.nxmx_write import write_geometry
 
 HOT = [[0, 40, 30]]
+GAIN_ADU = 2.5
 N_SHOTS = 7
 FAILED, MISS, NOT_INDEXED, TWO_LATTICES = 0, 1, 6, 4
 TILT = Rotation.from_euler("xyz", [1.0, -2.0, 3.0], degrees=True).as_matrix()
@@ -221,7 +222,7 @@ def write_run(folder: Path) -> Path:
     for product, make, mine in stages:
         results = {event: make(event) for event in mine}
         outcomes.update({event: result.outcome for event, result in results.items()})
-        extra = {"hot_pixels": HOT} if product is SPOTS else {}
+        extra = {"hot_pixels": HOT, "gain_adu": GAIN_ADU} if product is SPOTS else {}
         if product is EVENTS:
             extra = {
                 "files": [str(folder / "raw.h5")],

@@ -56,6 +56,8 @@ def main(folder):
             "panels": [[float(x) for x in part.as_numpy_array().ravel()[:400:7]] for part in raw],
             "frame": int(last.imageset.indices()[0]),
             "wavelength": last.beam.get_wavelength(),
+            "gain": last.detector[0].get_gain(),
+            "masked": [list(rectangle) for rectangle in last.detector[0].get_mask()],
         }
         if name != "imported":
             found["angle_off_rad"] = angles_off(experiments, table)

@@ -71,6 +71,8 @@ def test_its_images_are_our_frames(seen: dict[str, Any]) -> None:
     for stage, event in (("imported", 6), ("indexed", 5), ("integrated", 5)):
         found, frame = seen[stage], a_run.frames()[event]
         assert found["frame"] == event
+        assert found["gain"] == a_run.GAIN_ADU
+        assert found["masked"] == [[fast, slow, fast + 1, slow + 1] for _, slow, fast in a_run.HOT]
         assert found["wavelength"] == a_run.beam(event).wavelength_ang
         for panel, pixels in zip(a_run.DETECTOR.panels, found["panels"], strict=True):
             np.testing.assert_array_equal(pixels, frame[panel.slab].ravel()[:400:7])

@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.interchange.a_run import FAILED, MISS, NOT_INDEXED, TWO_LATTICES, write_run
+from tests.interchange.a_run import (
+    FAILED,
+    GAIN_ADU,
+    MISS,
+    NOT_INDEXED,
+    TWO_LATTICES,
+    write_run,
+)
 from xfel_apps.containers.crystals import CRYSTALS
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.results import RunResults
@@ -69,6 +76,14 @@ def test_geometry_and_wavelengths_come_back(run, back) -> None:
             assert events.beam(event).wavelength_ang == pytest.approx(
                 ours.beam(int(number)).wavelength_ang, rel=1e-13
             )
+
+
+def test_the_gain_that_was_found_comes_back(back) -> None:
+    for folder in back.values():
+        results = RunResults(folder)
+        assert {panel.gain for panel in results.events.detectors[0].panels} == {GAIN_ADU}
+        assert results.need(SPOTS).extra["gain_adu"] == GAIN_ADU
+        results.close()
 
 
 def test_spots_come_back_from_dials_but_for_hot_pixels(run, back) -> None:

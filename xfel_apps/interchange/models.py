@@ -4,8 +4,8 @@ The lab frame is the same. dxtbx has the beam's direction from the sample to the
 (fast, slow), and the crystal by its real-space vectors and a Hall symbol.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gemmi
@@ -85,14 +85,23 @@ def read_beam(model: Model) -> Beam:
     )
 
 
-def detector_model(detector: Detector) -> dict[str, Any]:
+def detector_model(detector: Detector, hot_pixels: Sequence[Sequence[int]] = ()) -> dict[str, Any]:
     """Return the detector as dxtbx writes it: flat, each panel in the lab frame.
 
-    `raw_image_offset` is where a panel begins in the slab.
+    `raw_image_offset` is where a panel begins in the slab; `mask` has rectangles (fast, slow, end
+    of fast, end of slow) that do not count.
+
+    Parameters
+    ----------
+    detector : panels
+    hot_pixels : (panel, slow, fast)
     """
     children = [{"panel": number} for number in range(len(detector.panels))]
+    panels = [_panel_model(panel) for panel in detector.panels]
+    for panel, slow, fast in hot_pixels:
+        panels[panel]["mask"].append([fast, slow, fast + 1, slow + 1])
     return {
-        "panels": [_panel_model(panel) for panel in detector.panels],
+        "panels": panels,
         "hierarchy": {**IDENTITY_FRAME, **NO_PIXELS, "children": children},
     }
 
@@ -186,8 +195,6 @@ def _overlap(panels: list[Panel]) -> bool:
 
 
 def _stacked(panels: list[Panel]) -> Iterator[Panel]:
-    from dataclasses import replace
-
     start = 0
     for panel in panels:
         yield replace(panel, slab_start=(start, 0))

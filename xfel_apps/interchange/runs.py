@@ -1,7 +1,7 @@
 """Runs that are written out: their shots in order, and their rows in blocks of many shots."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,11 @@ class Run:
 
     @cached_property
     def hot_pixels(self) -> Sequence[Sequence[int]]:
-        """Pixels whose spots do not count."""
-        found: Sequence[Sequence[int]] = self.results.need(SPOTS).extra.get("hot_pixels", [])
+        """Pixels (panel, slow, fast) whose spots do not count."""
+        made = self.results.has(SPOTS)
+        found: Sequence[Sequence[int]] = (
+            self.results.need(SPOTS).extra.get("hot_pixels", []) if made else []
+        )
         return found
 
     def event_column(self, name: str) -> NDArray[Any]:
@@ -89,10 +92,14 @@ class Run:
         """Return the beam of a shot."""
         return self.events.beam(event)
 
-    @property
+    @cached_property
     def detectors(self) -> list[Detector]:
-        """Detectors of the run."""
-        return self.events.detectors
+        """Detectors of the run, with the gain that spotfind used: counts become photons by it."""
+        made = self.results.has(SPOTS)
+        gain_adu = self.results.need(SPOTS).extra.get("gain_adu") if made else None
+        if not gain_adu:
+            return self.events.detectors
+        return [with_median_gain(detector, gain_adu) for detector in self.events.detectors]
 
     def seen(self, product: Product) -> IntArray:
         """Return the events that a product has, in order."""
@@ -134,6 +141,13 @@ class Run:
                 order = np.lexsort((block.columns["lattice"], block.event))
                 found[product.name] = block.take(order)
         return found
+
+
+def with_median_gain(detector: Detector, gain_adu: float) -> Detector:
+    """Return the detector, its panels' gains scaled so that their median is `gain_adu`."""
+    scale = gain_adu / float(np.median([panel.gain for panel in detector.panels]))
+    panels = tuple(replace(panel, gain=scale * panel.gain) for panel in detector.panels)
+    return replace(detector, panels=panels)
 
 
 def open_runs(folders: Sequence[Path]) -> list[Run]:

@@ -89,7 +89,8 @@ def _write(shares: Sequence[Share], text: str, path: Path) -> list[Path]:
 def geometry_text(run: Run, event: int) -> str:
     """Return the geometry file that goes with a shot: that of its run, or one made for it."""
     comment = f"written by xfelflow {__version__} export"
-    detector, original = run.events.detector(event), run.events.geometry_file
+    detector = run.detectors[int(run.event_column("detector")[event])]
+    original = run.events.geometry_file
     if original is None:
         wavelength_ang = float(np.median(run.event_column("wavelength_ang")[run.shots]))
         return new_geom(detector, wavelength_ang, comment)

@@ -195,7 +195,7 @@ def _of_crystals(runs: Sequence[Run], product: Product, path: Path) -> Experimen
 
 
 def _detectors(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
-    return (detector_model(detector) for run in runs for detector in run.detectors)
+    return (detector_model(detector, run.hot_pixels) for run in runs for detector in run.detectors)
 
 
 def _beams(runs: Sequence[Run], product: Product) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from xfel_apps.config import digest
 from xfel_apps.containers.crystals import CRYSTALS
 from xfel_apps.containers.manifest import Manifest, count
@@ -18,6 +20,7 @@ from xfel_apps.containers.results import PER_SHOT
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.containers.writer import ContainerWriter
 from xfel_apps.errors import ContainerError
+from xfel_apps.geometry import Detector
 from xfel_apps.ingest.settings import IngestSettings
 from xfel_apps.ingest.shots import Setups, Shot, changed_s, file_names, shot_id
 from xfel_apps.ingest.write import Listing, write_events
@@ -166,12 +169,20 @@ def _spots(shot: PeerShot) -> ShotResult:
     outcome = Outcome.HIT_NOT_INDEXED if shot.is_hit else Outcome.MISS
     reason = "" if shot.is_hit else "not a hit in the imported file"
     columns = {"n_spots": len(spots), "d_min_ang": spots.d_ang.min() if len(spots) else 0.0}
-    return ShotResult(outcome, reason, {**columns, "gain_adu": 1.0}, {"spots": spots})
+    columns["gain_adu"] = median_gain_adu([shot.detector])
+    return ShotResult(outcome, reason, columns, {"spots": spots})
+
+
+def median_gain_adu(detectors: Sequence[Detector]) -> float:
+    """Return the median gain of all panels [ADU a photon]."""
+    return float(np.median([panel.gain for one in detectors for panel in one.panels]))
 
 
 def _manifests(out: Path, source: Source, tally: Tally, events: Manifest) -> list[Manifest]:
     """Write the manifests in order of the data flow; return them."""
     inputs = {events.product: events.digest}
+    detectors = [Detector.from_json(text) for text in events.extra["detectors"]]
+    found = {"hot_pixels": [], "decided": {}, "gain_adu": median_gain_adu(detectors)}
     outcomes = dict.fromkeys(range(len(tally.shots)), Outcome.PENDING)
     written = []
     for product in source.has:
@@ -188,7 +199,7 @@ def _manifests(out: Path, source: Source, tally: Tally, events: Manifest) -> lis
             n_events=len(tally.shots),
             outcomes=count(outcomes),
             containers=tuple(f"{folder.name}/{path.name}" for path in folder.glob("rank-*.h5")),
-            extra={"hot_pixels": [], "decided": {}} if product is SPOTS else {},
+            extra=found if product is SPOTS else {},
         )
         manifest.write(out / f"{product.name}.json")
         inputs[product.name] = manifest.digest
