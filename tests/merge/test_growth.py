@@ -65,11 +65,13 @@ def test_what_is_added_to_comes_out_as_if_merged_together(
     known = whole.merged.is_measured & grown.merged.is_measured
     assert known.sum() > 0.99 * whole.merged.is_measured.sum()
     assert np.corrcoef(x.intensity[known], y.intensity[known])[0, 1] > 0.9995
-    assert np.median(y.sigma[known] / x.sigma[known]) == pytest.approx(1.0, abs=0.03)
+    level = np.median(y.intensity[known] / x.intensity[known])  # that of the first 100 crystals
+    assert np.median(y.sigma[known] / x.sigma[known]) == pytest.approx(level, rel=0.02)
     assert np.median(y.count[known] / x.count[known]) == pytest.approx(1.0, abs=0.01)
     one, two = (statistics(result.merged, result.scatter, 5).overall for result in (whole, grown))
     assert one.cc_half == pytest.approx(two.cc_half, abs=0.002)
-    assert one.chi_square == pytest.approx(two.chi_square, rel=0.05)
+    # added crystals are fitted to means that they are no part of, and so scatter a little more
+    assert one.chi_square == pytest.approx(two.chi_square, rel=0.15)
     assert one.r_split == pytest.approx(two.r_split, rel=0.1)
     tilts = (result.state.scales.tilt_mrad[-60:] for result in (whole, grown))
     assert np.corrcoef(*(tilt.ravel() for tilt in tilts))[0, 1] > 0.98

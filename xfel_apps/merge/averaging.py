@@ -83,7 +83,7 @@ class Averager:
     def start_onto(self, before: Totals, state: State) -> State:
         """Return the state in which crystals are added to what was merged before.
 
-        Scales are fitted to the means of that, and all sums have it in them.
+        Scales are fitted to the means of that (of both Friedel mates), all sums have it in them.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class Averager:
         """
         self.before = before
         prior = self.prior_of(before.sums, before.quiet)
-        self.target = Target.of(before.sums, prior)
+        self.target = Target.of(before.sums.pooled(self.slots_each), prior)
         return replace(state, sums=before.sums, prior=prior)
 
     def scale_to(self, reference: Array, like: Prior) -> None:
