@@ -46,7 +46,7 @@ one = np.ones(1)
 panels = Panels(np.array([[0, 0]]), np.array([shape]), np.array([[0.0, 1000.0]]), one, one)
 total, highest = np.zeros(shape, np.int64), np.zeros(shape, np.int32)
 frame = np.full(shape, comm.rank + 1, np.int32)
-powder_add([frame], np.ones(shape, np.uint8), panels, total, highest)
+powder_add(frame, np.ones(shape, np.uint8), panels, total, highest)
 me = {
     "node": os.environ["SLURMD_NODENAME"], "copy": os.stat(sys.prefix).st_ino,
     "kernels": _kernels.__file__, "python": os.path.realpath(sys.executable),

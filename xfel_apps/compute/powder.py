@@ -4,7 +4,6 @@ Values are counted in sixteenths of an ADU, as whole numbers: floating-point sum
 who added what first.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,6 @@ from xfel_apps.compute.panels import Panels
 PARTS = 16
 """Parts of an ADU that sums and maxima are counted in."""
 
-MOST_FRAMES = 4
-"""Frames added at once: the sums, six times larger than a frame, go to memory and back but once."""
-
 NEVER = np.iinfo(np.int32).min
 """Maximum of a pixel that was never good."""
 
@@ -27,24 +23,17 @@ MOST = 2147483520.0
 
 
 def powder_add(
-    frames: Sequence[NDArray[Any]],
+    frame: NDArray[Any],
     mask: NDArray[np.uint8],
     panels: Panels,
     total: NDArray[np.int64],
     highest: NDArray[np.int32],
 ) -> None:
-    """Add the good pixels of at most `MOST_FRAMES` frames to the sums.
+    """Add the good pixels of a frame to `total` and `highest` (slow, fast) [1/16 ADU].
 
     Pixels above the trusted range count as its upper end.
-
-    Parameters
-    ----------
-    frames : (slow, fast) each [ADU], of one dtype
-    mask : (slow, fast), not 0 where a pixel is good
-    panels : with the trusted range of values
-    total, highest : (slow, fast) [1/16 ADU]
     """
-    _kernels.powder_add(list(frames), mask, *panels.arrays, float(PARTS), total, highest)
+    _kernels.powder_add(frame, mask, *panels.arrays, float(PARTS), total, highest)
 
 
 def powder_add_reference(
@@ -54,7 +43,7 @@ def powder_add_reference(
     total: NDArray[np.int64],
     highest: NDArray[np.int32],
 ) -> None:
-    """Do what `powder_add` does with one frame, the definition in plain NumPy."""
+    """Do what `powder_add` does, the definition in plain NumPy."""
     for index, slab in enumerate(panels.slabs):
         value, good, _ = panels.trusted_values(frame, mask, index)
         exact = np.clip(value * PARTS, -MOST, MOST)

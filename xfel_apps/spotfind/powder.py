@@ -1,7 +1,6 @@
 """The powder sums that one rank adds up: each shot once, durable before the shot's rows are."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,28 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.compute.panels import Panels
-from xfel_apps.compute.powder import MOST_FRAMES, powder_add
+from xfel_apps.compute.powder import powder_add
 from xfel_apps.containers import powder as powders
 from xfel_apps.containers.powder import PowderSum
 from xfel_apps.containers.writer import part_path
 
 Bytes = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Frames of one mask and detector that go into one sum together."""
-
-    mask: Bytes
-    panels: Panels
-    frames: list[NDArray[Any]] = field(default_factory=list)
-    events: list[int] = field(default_factory=list)
-
-    def takes(self, frame: NDArray[Any], mask: Bytes, panels: Panels) -> bool:
-        """Return whether the frame may join."""
-        same_place = panels.starts is self.panels.starts and panels.trusted is self.panels.trusted
-        is_room = len(self.frames) < MOST_FRAMES
-        return is_room and same_place and mask is self.mask and frame.dtype == self.frames[0].dtype
 
 
 class RankPowder:
@@ -49,7 +32,6 @@ class RankPowder:
         self._digest = digest
         self._known = set(known)
         self._sums: dict[powders.Key, PowderSum] = {}
-        self._batches: dict[powders.Key, _Batch] = {}
         self._is_new = False
 
     def leave_out(self, events: Iterable[int]) -> None:
@@ -71,27 +53,16 @@ class RankPowder:
         if event in self._known:
             return
         key = is_hit, (int(frame.shape[0]), int(frame.shape[1]))
-        if key in self._batches and not self._batches[key].takes(frame, mask, panels):
-            self._sum_up(key)
-        batch = self._batches.setdefault(key, _Batch(mask, panels))
-        batch.frames.append(frame)
-        batch.events.append(event)
-        self._known.add(event)
-        self._is_new = True
-
-    def _sum_up(self, key: powders.Key) -> None:
-        """Add the frames that wait to their sum."""
-        batch = self._batches.pop(key)
         if key not in self._sums:
             self._sums[key] = PowderSum.empty(key[1])
         powder = self._sums[key]
-        powder_add(batch.frames, batch.mask, batch.panels, powder.total, powder.highest)
-        powder.events.extend(batch.events)
+        powder_add(frame, mask, panels, powder.total, powder.highest)
+        powder.events.append(event)
+        self._known.add(event)
+        self._is_new = True
 
     def flush(self) -> None:
         """Make the sums durable."""
-        for key in list(self._batches):
-            self._sum_up(key)
         if self._is_new:
             powders.write_part(self._path, self._sums, self._digest)
             self._is_new = False
