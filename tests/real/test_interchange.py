@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from xfel_apps.compare.intensities import agreement, read_mtz
@@ -12,9 +13,11 @@ from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.results import RunResults
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.geometry.stills import ray_on_sphere
-from xfel_apps.interchange import load
+from xfel_apps.integrate.__main__ import main as integrate
+from xfel_apps.interchange import export, load
 from xfel_apps.merge.__main__ import main as merge
 from xfel_apps.mpi import serial
+from xfel_apps.process import Request, process
 
 PEERS = "nanobragg_lysozyme/peers"
 FILES = {
@@ -118,3 +121,26 @@ def test_what_others_integrated_is_merged(
     result = agreement(found, truth.intensities, truth.cell, (1e9, 2.3))
     assert result.n_merged > n_merged
     assert result.cc > 0.95
+
+
+@pytest.mark.slow
+def test_lattices_that_went_through_dials_files_are_integrated_to_the_same_bits(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    """Real CSPAD frames: 64 panels, a gain that spotfind finds, several lattices."""
+    frames = [str(path) for path in sorted((data_dir / "thermolysin_cspad").glob("*.cbf"))]
+    cell = {"cell": "93.2 93.2 130.7 90 90 120", "space_group": "P6122"}
+    process(Request(frames, tmp_path / "ours", 1, False, {"index": cell}))
+    files = export([tmp_path / "ours"], "dials", tmp_path / "dials")
+    back = tmp_path / "run"  # of the same name, for shots to be named alike
+    load([path for path in files if path.stem != "integrated"], back)
+    names = ["--events", "--spots", "--crystals", "--reflections"]
+    paths = [str(back / f"{name[2:]}.json") for name in names]
+    assert integrate([text for pair in zip(names, paths, strict=True) for text in pair]) == 0
+    tables = []
+    for folder in (tmp_path / "ours" / "run", back):
+        results = RunResults(folder)
+        tables.append(results.reader(REFLECTIONS).frame("reflections"))
+        results.close()
+    assert len(tables[0]) > 1000
+    pd.testing.assert_frame_equal(tables[0], tables[1])
