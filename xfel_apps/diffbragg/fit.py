@@ -31,7 +31,9 @@ N_LOCAL = 4
 """Numbers of each box: logarithm of the intensity, background level and slopes."""
 
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-6, 1e6
-LONGEST = 2.0
+LONGEST, FARTHEST = 2.0, 30.0
+"""Longest step of a logarithm, and how far that of an intensity may go."""
+
 SMALL = 1e-12
 """Keeps the normal matrix regular where a parameter moves nothing."""
 
@@ -233,6 +235,8 @@ def moved(target: Target, state: ShotState, step: Array, own: Array) -> ShotStat
     return replace(
         state,
         crystal=target.restraints.bounded(crystal),
-        ln_intensity=state.ln_intensity + np.clip(own[:, 0], -LONGEST, LONGEST),
+        ln_intensity=np.clip(
+            state.ln_intensity + np.clip(own[:, 0], -LONGEST, LONGEST), -FARTHEST, FARTHEST
+        ),
         background=state.background + own[:, 1:],
     )

@@ -26,6 +26,8 @@ SHARP = 1.5
 """Sub-pixels are at most so many standard deviations of the sharpest spot wide."""
 
 MOST_SUB_PIXELS = 4
+MOST_PHOTONS, FAINTEST = 1e9, 1e-12
+"""No pixel has more photons; spots of a unit scale fainter than this are not there."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,7 @@ def scaled(shot: ShotPixels, crystal: PixelCrystal) -> ShotState:
     level = background[box, 0]
     weight = used * spots / (np.maximum(level, 0.1) + shot.readout_variance)
     net = np.where(used, shot.observed, 0.0) - level
-    scale = float(np.sum(weight * net) / max(float(np.sum(weight * spots)), 1e-300))
-    least = 1.0 / max(float(spots.max()), 1e-300)
-    return ShotState(replace(crystal, scale=max(scale, 1e-3 * least)), zero, background)
+    brightest = max(float(spots.max(initial=0.0)), FAINTEST)
+    scale = float(np.sum(weight * net)) / max(float(np.sum(weight * spots)), FAINTEST)
+    scale = float(np.clip(scale, 1e-3 / brightest, MOST_PHOTONS / brightest))
+    return ShotState(replace(crystal, scale=scale), zero, background)
