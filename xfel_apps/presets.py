@@ -22,8 +22,8 @@ PRESETS: dict[Preset, dict[str, dict[str, Any]]] = {
 def with_preset(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return an experiment's settings with those of its preset where it gives none itself.
 
-    >>> with_preset({"preset": "live", "merge": {"n_cycles": 5}})["merge"]
-    {'n_cycles': 5}
+    >>> with_preset({"preset": "live", "merge": {"n_cycles": 5}})["merge"]["n_cycles"]
+    5
     """
     changed = PRESETS.get(data.get("preset", "final"), {})
     result = dict(data)
