@@ -44,7 +44,7 @@ MOST_REFINED = 3
 SAME_NEAR, SAME_FAR = 0.02, 0.05
 """Relative differences of metrics taken as the same, of a cell refined with the restraint to its
 neighbour's (1 % in length, 0.6 degrees in angle), and of one that is free."""
-TOO_LARGE_ODDS = 30.0
+TOO_LARGE_ODDS = 10.0
 """Prior odds of the cell given against one that is a half or a third of it."""
 EXPLAINED = 0.8
 """Where lattices explain less, and leave spots enough for another, any cell is looked for."""

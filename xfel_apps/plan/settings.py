@@ -63,9 +63,9 @@ class BeamTime(Section):
 class Work(Section):
     """What the shots cost."""
 
-    hit_core_s: NotNegative = 0.053
+    hit_core_s: NotNegative = 0.038
     """A hit, all stages to integrated intensities [core-seconds] (`make bench-stages`)."""
-    miss_core_s: NotNegative = 0.018
+    miss_core_s: NotNegative = 0.007
     """A miss [core-seconds] (`make bench-stages`)."""
     efficiency: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Fraction of the cores' time that goes into shots."""
