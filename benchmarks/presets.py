@@ -49,6 +49,10 @@ What they cost and gain, all at once and one at a time, by the truth of simulate
 Processor time on one core: milliseconds a shot, mean over all shots; seconds of merging in all.
 CC and CC1/2 are those of intensities to {d_min} Å, each over the reflections that these settings
 merge.
+
+On these shots, of one crystal each, fewer tries and lattices change nothing; what they cost and
+gain on shots of several crystals and of many false spots is in
+[trust a lattice](../how-to/trust-a-lattice.md).
 """
 
 

@@ -11,7 +11,7 @@ Preset = Literal["final", "live"]
 PRESETS: dict[Preset, dict[str, dict[str, Any]]] = {
     "final": {},
     "live": {
-        "spotfind": {"method": "dispersion"},
+        "index": {"tries": 0, "max_lattices": 1},
         "integrate": {"fit_profiles": False},
         "merge": {"post_refinement": False, "n_cycles": 3},
     },
