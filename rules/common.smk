@@ -68,6 +68,26 @@ def refined_runs():
     ]
 
 
+def refined_factors():
+    """Return the manifests of all datasets' refined structure factors."""
+    return [(folder / "factors.json").as_posix() for folder in DATASETS.values()]
+
+
+def dataset_events(wildcards):
+    """Return the manifests of the events of a dataset's runs."""
+    return [
+        f"{TRIAL}/{run}/events.json" for run in EXPERIMENT.datasets[wildcards.dataset]
+    ]
+
+
+def dataset_refined(wildcards):
+    """Return the manifests of a dataset's shots, refined, in the order of `dataset_events`."""
+    folder = f"{TRIAL}/datasets/{wildcards.dataset}/{wildcards.version}"
+    return [
+        f"{folder}/{run}/refined.json" for run in EXPERIMENT.datasets[wildcards.dataset]
+    ]
+
+
 def dataset_key(wildcards):
     """Return the digest of what determines a dataset's version."""
     return KEYS[wildcards.dataset]

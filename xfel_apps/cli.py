@@ -323,6 +323,36 @@ def refine_shots(
     launch("diffbragg", [*files, "--refined", str(out or run / "refined.json"), *settings], ranks)
 
 
+@app.command("refine-structure-factors")
+@expected_errors
+def refine_structure_factors(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of refined runs")],
+    merged: Annotated[Path, typer.Option(help="folder of the merged data to start from")],
+    out: Annotated[Path, typer.Option(help="folder for factors.json, refined.mtz and plot")],
+    reference: Annotated[
+        Path | None, typer.Option(help="MTZ or mmCIF to compare with; never refined to")
+    ] = None,
+    ranks: Workers = CORES,
+    config: Config = None,
+    assignments: Sets = None,
+) -> None:
+    """Refine structure factors against the pixels of all shots together (diffBragg, stage 2).
+
+    Runs are those that refine-shots went through. Settings: section factors.
+
+    Example: xfelflow refine-structure-factors results/000/r0014 --merged
+    results/000/datasets/all/v001 --out results/000/datasets/all/v001
+    """
+    from xfel_apps.launch import launch
+
+    given = {} if reference is None else {"reference": str(reference)}
+    settings = _settings("factors", config, assignments, given)
+    files = ["--merged", str(merged / "merged.json"), "--factors", str(out / "factors.json")]
+    for name in ("events", "refined"):
+        files += [f"--{name}", *(str(run / f"{name}.json") for run in runs)]
+    launch("factors", [*files, *settings], ranks, hands_out=False)
+
+
 @app.command()
 @expected_errors
 def simulate(

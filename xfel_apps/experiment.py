@@ -15,6 +15,7 @@ from xfel_apps.config import Section, digest
 from xfel_apps.containers.results import LIVE
 from xfel_apps.diffbragg.settings import DiffbraggSettings
 from xfel_apps.errors import SettingsError
+from xfel_apps.factors.settings import FactorsSettings
 from xfel_apps.index.settings import IndexSettings
 from xfel_apps.ingest.settings import IngestSettings
 from xfel_apps.integrate.settings import IntegrateSettings
@@ -54,6 +55,7 @@ class Experiment(Section):
     merge: MergeSettings = MergeSettings()
     refgeom: RefgeomSettings = RefgeomSettings()
     diffbragg: DiffbraggSettings = DiffbraggSettings()
+    factors: FactorsSettings = FactorsSettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -70,13 +70,17 @@ class Boxes:
 
         The parallax of a thick sensor is that of the prediction, the same all over a box.
         """
-        panel = self.found.panel
-        whole = Rectangles(detector.origins_mm, detector.axes, detector.sizes)
-        windows = whole.windows(panel, self.start, self.size)
-        middle = self.start + self.size / 2.0
-        surface = detector.lab_mm(panel, middle[:, 0], middle[:, 1])
-        recorded = windows.origins_mm + np.einsum("nij,nj->ni", windows.axes_mm, self.size / 2.0)
-        return Rectangles(windows.origins_mm + surface - recorded, windows.axes_mm, self.size)
+        return windows_of(detector, self.found.panel, self.start, self.size)
+
+
+def windows_of(detector: Detector, panel: IntArray, start: IntArray, size: IntArray) -> Rectangles:
+    """Return where boxes (n) of panels are in the lab, see `Boxes.rectangles`."""
+    whole = Rectangles(detector.origins_mm, detector.axes, detector.sizes)
+    windows = whole.windows(panel, start, size)
+    middle = start + size / 2.0
+    surface = detector.lab_mm(panel, middle[:, 0], middle[:, 1])
+    recorded = windows.origins_mm + np.einsum("nij,nj->ni", windows.axes_mm, size / 2.0)
+    return Rectangles(windows.origins_mm + surface - recorded, windows.axes_mm, size)
 
 
 def expected_spots(

@@ -1,0 +1,107 @@
+"""Refine the structure factors of a dataset: read, iterate, keep checkpoints, write."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xfel_apps import mpi
+from xfel_apps.containers.factors import FactorsManifest
+from xfel_apps.factors.checkpoint import Checkpoint, gathered
+from xfel_apps.factors.dataset import Dataset
+from xfel_apps.factors.final import final_sums
+from xfel_apps.factors.output import write_all
+from xfel_apps.factors.refine import Model, Refiner, refine
+from xfel_apps.factors.settings import FactorsSettings
+from xfel_apps.merge.agreement import correlation
+
+COLUMNS = ("iteration", "misfit", "change_sigma", "cc_start", "cc_reference", "n_lattices")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Manifests that are read: events and refined shots of each run, and the merged data."""
+
+    events: Sequence[Path]
+    refined: Sequence[Path]
+    merged: Path
+
+
+@dataclass
+class _Log:
+    """Says on rank 0 how the refinement goes, and keeps it."""
+
+    comm: mpi.Comm
+    dataset: Dataset
+    path: Path
+    refiner: Refiner
+    rows: list[list[float]] = field(default_factory=list)
+
+    def __call__(self, model: Model) -> None:
+        """Note an iteration; keep a checkpoint now and then."""
+        dataset = self.dataset
+        now = dataset.unique_intensities(model)
+        start = correlation(now, dataset.start)
+        true = None if dataset.reference is None else correlation(now, dataset.reference)
+        row = [model.iteration, model.misfit, model.change, start, true, model.n_lattices]
+        self.rows.append([np.nan if value is None else float(value) for value in row])
+        if self.comm.rank == 0:
+            text = f"factors: iteration {model.iteration}: -ln L {model.misfit:.1f}"
+            text += f", change {model.change:.3f} sigma, {model.n_lattices} lattices"
+            text += "" if start is None else f", CC to start {start:.4f}"
+            print(text + ("" if true is None else f", to reference {true:.4f}"), flush=True)
+        if model.iteration % dataset.settings.checkpoint_every == 0:
+            factors = gathered(self.comm, self.refiner.members)
+            if self.comm.rank == 0:
+                kept = Checkpoint(model, factors, np.array(self.rows))
+                kept.write(self.path, dataset.digest)
+
+    def iterations(self) -> list[dict[str, Any]]:
+        """Return the rows by name; None for what is not known."""
+        return [
+            {
+                name: float(value) if np.isfinite(value) else None
+                for name, value in zip(COLUMNS, row, strict=True)
+            }
+            for row in self.rows
+        ]
+
+
+def refine_factors(
+    comm: mpi.Comm, inputs: Inputs, path: Path, settings: FactorsSettings
+) -> FactorsManifest:
+    """Refine the structure factors and return the manifest, written to `path`."""
+    dataset = Dataset.read(inputs.events, inputs.refined, inputs.merged, settings)
+    try:
+        with mpi.stop_on_signal(mpi.end_of_job()) as stop:
+            return _refine(comm, dataset, path, stop)
+    finally:
+        dataset.close()
+
+
+def _refine(comm: mpi.Comm, dataset: Dataset, path: Path, stop: mpi.StopRequest) -> FactorsManifest:
+    kept: Checkpoint | None = mpi.agree(comm, lambda: Checkpoint.read(path, dataset.digest))
+    model, factors = (kept.model, kept.factors) if kept else (dataset.first_model, {})
+    lattices = dataset.lattices_of(comm.rank, comm.size)
+    refiner = Refiner(comm, lattices, dataset.s2, dataset.settings)
+    log = _Log(comm, dataset, path, refiner)
+    if kept:
+        log.rows = kept.iterations.tolist()
+        if comm.rank == 0:
+            print(f"factors: going on after iteration {model.iteration}", flush=True)
+    refiner.begin(model, factors)
+    model = refine(refiner, model, dataset.settings, log, lambda: stop.wanted)
+    final = final_sums(comm, refiner.members, model)
+    own = {m.lattice.name: m.reason for m in refiner.members if m.reason is not None}
+    parts = comm.gather(own)
+    rejected = dict(sorted((name, text) for part in parts or [] for name, text in part.items()))
+
+    def write() -> FactorsManifest:
+        made = write_all(path, dataset, (model, final), log.iterations(), rejected)
+        Checkpoint.path_of(path).unlink(missing_ok=True)
+        return made
+
+    result: FactorsManifest = mpi.agree(comm, write)
+    return result
