@@ -47,7 +47,8 @@ def pages() -> dict[Path, str]:
 def sections() -> dict[str, type[Section]]:
     """Return section name -> its class, in the order of the data flow."""
     fields = Experiment.model_fields
-    named = {name: fields[name].annotation for name in ("worker", *STAGES, "refgeom", "diffbragg")}
+    names = ("worker", *STAGES, "refgeom", "diffbragg", "factors")
+    named = {name: fields[name].annotation for name in names}
     return {**named, "simulate": SimulateSettings, "plan": PlanSettings}  # type: ignore[dict-item]  # all are sections
 
 

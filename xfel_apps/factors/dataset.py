@@ -1,5 +1,6 @@
 """What is refined: the runs, the reflections, and the merged intensities to start from."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,6 +67,9 @@ class Dataset:
                 "give one of each for every run"
             )
         runs = [Run.read(*pair) for pair in zip(events, refined, strict=True)]
+        for name, times in Counter(run.manifest.run for run in runs).items():
+            if times > 1:
+                raise SettingsError(f"run {name} is given {times} times; name each run once")
         merged = MergedManifest.read(merged_path)
         unique = unique_reflections(
             gemmi.UnitCell(*merged.cell),

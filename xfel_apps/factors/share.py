@@ -1,6 +1,7 @@
 """Who has which shot, and sums over all ranks that do not depend on it."""
 
 import heapq
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,7 +48,12 @@ def add_at(sums: IntArray, slot: NDArray[np.integer], values: Array) -> None:
 
 
 def total(comm: mpi.Comm, mine: IntArray) -> Array:
-    """Return the sums of all ranks' whole numbers, as values, on every rank."""
+    """Return the sums of all ranks' whole numbers, as values, on every rank.
+
+    MPI libraries wait by spinning; a rank that is early sleeps between looks.
+    """
     result = np.empty_like(mine)
-    comm.Allreduce(np.ascontiguousarray(mine), result, op=MPI.SUM)
+    request = comm.Iallreduce(np.ascontiguousarray(mine), result, op=MPI.SUM)
+    while not request.Test():
+        time.sleep(mpi.POLL_S)
     return np.asarray(result * GRAIN, dtype=np.float64)

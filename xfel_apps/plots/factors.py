@@ -28,7 +28,8 @@ def progress(manifest: FactorsManifest) -> Figure:
     ):
         _line(agreement, number, [row[key] for row in rows], label, colour)
     agreement.set_title("correlation of intensities")
-    agreement.legend()
+    if agreement.get_legend_handles_labels()[0]:
+        agreement.legend()
     for axes in (misfit, agreement):
         axes.set_xlabel("iteration")
         grid(axes)
@@ -50,7 +51,8 @@ def _shells(axes: Axes, manifest: FactorsManifest) -> None:
             _by_resolution(axes, rows, "cc_half", name, colour)
         axes.set_title("CC½")
     axes.set_xlabel("d [Å]")
-    axes.legend()
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
     grid(axes)
 
 

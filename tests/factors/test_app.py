@@ -1,0 +1,154 @@
+"""The app on shots of the forward model that stage 1 refined, from intensities off by 20 %."""
+
+import json
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import pytest
+
+from tests.diffbragg.tiny_run import NAMES, SPACE_GROUP, true_intensities, write_run
+from tests.ranks import run_on_every
+from xfel_apps import mpi
+from xfel_apps.compare.intensities import by_index, read_mtz
+from xfel_apps.containers.factors import FactorsManifest
+from xfel_apps.diffbragg.__main__ import main as refine_shots
+from xfel_apps.factors.__main__ import main
+from xfel_apps.factors.checkpoint import Checkpoint
+from xfel_apps.factors.refine import Model, Refiner
+from xfel_apps.factors.spots import Spots
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    write_run(folder)
+    paths = {name: folder / f"{name}.json" for name in (*NAMES, "refined")}
+    arguments = [f"--{name}={path}" for name, path in paths.items()]
+    assert refine_shots([*arguments, "--settings", '{"model_error": 0.0}'], mpi.serial()) == 0
+    return folder
+
+
+def arguments(folder: Path, out: Path) -> list[str]:
+    names = ("events", "refined", "merged")
+    return [*(f"--{name}={folder / name}.json" for name in names), f"--factors={out}"]
+
+
+def refine(folder: Path, out: Path, **settings: object) -> int:
+    return main([*arguments(folder, out), "--settings", json.dumps(settings)], mpi.serial())
+
+
+def test_intensities_come_nearer_to_the_truth(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what is printed, written and compared says the same."""
+    assert refine(run, tmp_path / "factors.json", reference=str(run / "merged.mtz")) == 0
+    manifest = FactorsManifest.read(tmp_path / "factors.json")
+    said = capsys.readouterr().out
+    assert "CC to start" in said
+    assert "2 of 2 lattices used" in said
+    assert manifest.rejected == {}
+    assert manifest.iterations[-1]["change_sigma"] < manifest.settings["tolerance_sigma"]
+    truth = by_index(*true_intensities(), SPACE_GROUP)
+    merged, refined = read_mtz(run / "merged.mtz"), read_mtz(tmp_path / "refined.mtz")
+    common = truth.index.intersection(merged.index).intersection(refined.index)
+    strong = common[truth[common].to_numpy() > truth.median()]
+    before, after = (
+        np.std(np.log(np.maximum(found[strong], 1.0) / truth[strong]))
+        for found in (merged, refined)
+    )
+    assert len(strong) > 100
+    assert before > 0.15
+    assert after < 0.6 * before
+    assert manifest.compared[0]["cc_merged"] == pytest.approx(1.0)
+    assert 0.9 < manifest.compared[0]["cc_refined"] < 1.0
+    mtz = gemmi.read_mtz_file(str(tmp_path / "refined.mtz"))
+    assert (np.array(mtz.column_with_label("SIGIMEAN").array) > 0).all()
+    assert (tmp_path / "factors.svg").stat().st_size > 1000
+
+
+def test_any_number_of_ranks_gives_the_same(run: Path, tmp_path: Path) -> None:
+    inputs = arguments(run, tmp_path / "{size}" / "factors.json")
+    run_on_every([1, 2], "xfel_apps.factors.__main__", *inputs)
+    found = [gemmi.read_mtz_file(str(tmp_path / f"{size}" / "refined.mtz")) for size in (1, 2)]
+    np.testing.assert_array_equal(found[0].array, found[1].array)
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(
+    run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = {"checkpoint_every": 2, "tolerance_sigma": 1e-4}
+    assert refine(run, tmp_path / "whole" / "factors.json", **settings) == 0
+    iterate, path = Refiner.iterate, tmp_path / "factors.json"
+
+    def killed(self: Refiner, model: Model, *, stop: bool = False) -> Model:
+        if model.iteration == 5:
+            raise KeyboardInterrupt
+        return iterate(self, model, stop=stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Refiner, "iterate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            refine(run, path, **settings)
+    assert not path.exists()
+    capsys.readouterr()
+    assert refine(run, path, **settings) == 0
+    assert "going on after iteration 4" in capsys.readouterr().out
+    assert not Checkpoint.path_of(path).exists()
+    whole, resumed = (read_mtz(at / "refined.mtz") for at in (tmp_path / "whole", tmp_path))
+    assert [row["iteration"] for row in FactorsManifest.read(path).iterations][:6] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
+    strong = whole.index[whole.to_numpy() > whole.median()]
+    np.testing.assert_allclose(resumed[strong], whole[strong], rtol=0.02)
+
+
+def test_a_lattice_that_is_no_number_is_left_out(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Spots.first
+
+    def spoiled(lattice: object, level: np.ndarray) -> Spots:
+        found = first(lattice, level)  # type: ignore[arg-type]
+        if lattice.number == 1:  # type: ignore[attr-defined]
+            found.at[:3] = np.nan
+        return found
+
+    monkeypatch.setattr(Spots, "first", spoiled)
+    assert refine(run, tmp_path / "factors.json") == 0
+    manifest = FactorsManifest.read(tmp_path / "factors.json")
+    assert list(manifest.rejected.values()) == ["its likelihood is not a number"]
+    assert manifest.statistics["overall"]["mean_intensity"] > 0
+
+
+def test_a_shot_that_fails_is_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("out of range")
+
+    monkeypatch.setattr(Spots, "stepped", fail)
+    assert refine(run, tmp_path / "factors.json") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: shot r1:")
+    assert error.endswith("lattice 0: out of range\n")
+
+
+def test_manifests_that_do_not_match_are_one_line(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice = [str(run / "refined.json")] * 2
+    assert main([*arguments(run, tmp_path / "f.json"), "--refined", *twice], mpi.serial()) == 1
+    assert "1 manifests of events and 2 of refined shots" in capsys.readouterr().err
+    events = [str(run / "events.json")] * 2
+    both = ["--refined", *twice, "--events", *events]
+    assert main([*arguments(run, tmp_path / "f.json"), *both], mpi.serial()) == 1
+    assert "run r1 is given 2 times" in capsys.readouterr().err
