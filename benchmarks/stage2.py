@@ -44,7 +44,7 @@ Array = NDArray[np.float64]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 RANKS = (1, 2, 4, 8)
 N_TIMED = 4
-SHOTS = DiffbraggSettings(max_boxes=3000, oversample=1, model_error=0.0)
+SHOTS = DiffbraggSettings(max_boxes=3000, d_min_ang=2.0, oversample=1, model_error=0.0)
 ANOMALOUS = ["crystal.heavy_element=Gd", "crystal.anomalous=true", "hit_fraction=0.9"]
 CELL = ["--cell", "79.2 79.2 38 90 90 90", "--space-group", "P43212"]
 

@@ -137,12 +137,12 @@ class Dataset:
         return result
 
     def unique_intensities(self, model: Model) -> Array:
-        """Return intensities (n,) of both Friedel mates together, NaN where not measured."""
+        """Return intensities (n,) of both Friedel mates together, NaN where they say nothing."""
         each = self.unique.slots_each
         weight = model.weight.reshape(-1, each)
         total = weight.sum(axis=1)
         relative = (model.relative.reshape(-1, each) * weight).sum(axis=1)
-        known = total > 0.0
+        known = total * self.settings.max_relative_sigma**2 >= 1.0
         share = np.divide(relative, total, out=np.full(len(total), np.nan), where=known)
         return np.asarray(share * self.level[::each])
 
