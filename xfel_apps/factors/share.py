@@ -16,6 +16,9 @@ IntArray = NDArray[np.int64]
 GRAIN = 2.0**-26
 """What is summed is a multiple of this: whole numbers add up to the same in any order."""
 
+SHARE_SLEPT = 0.05
+"""How long a rank sleeps between looks, as a share of the time it has waited."""
+
 MOST = 2.0**20
 """No term of a sum is larger: 2^17 of the largest do not overflow."""
 
@@ -50,10 +53,12 @@ def add_at(sums: IntArray, slot: NDArray[np.integer], values: Array) -> None:
 def total(comm: mpi.Comm, mine: IntArray) -> Array:
     """Return the sums of all ranks' whole numbers, as values, on every rank.
 
-    MPI libraries wait by spinning; a rank that is early sleeps between looks.
+    MPI libraries wait by spinning; a rank that is early sleeps between looks, the longer the more
+    time has passed.
     """
     result = np.empty_like(mine)
     request = comm.Iallreduce(np.ascontiguousarray(mine), result, op=MPI.SUM)
+    began = time.monotonic()
     while not request.Test():
-        time.sleep(mpi.POLL_S)
+        time.sleep(max(mpi.POLL_S, SHARE_SLEPT * (time.monotonic() - began)))
     return np.asarray(result * GRAIN, dtype=np.float64)
