@@ -165,7 +165,7 @@ def iterate(folder: Path) -> None:
     model = dataset.first_model
     refiner.begin(model, {})
     summing = _Summing()
-    factors_refine.total = summing
+    vars(factors_refine)["total"] = summing
     began = time.process_time()
     for _ in range(N_TIMED):
         model = refiner.iterate(model)
