@@ -1,14 +1,12 @@
 """factors: structure factors refined against the pixels of all shots, an MTZ and its manifest."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xfel_apps import __version__
-from xfel_apps.containers.manifest import write_text
-from xfel_apps.errors import ContainerError
+from xfel_apps.containers.manifest import read_whole, write_whole
 
 VERSION = 1
 
@@ -57,16 +55,15 @@ class FactorsManifest:
 
     def write(self, path: Path) -> None:
         """Write the manifest whole or not at all."""
-        write_text(path, json.dumps(asdict(self), indent=1, allow_nan=False) + "\n")
+        write_whole(path, self)
 
     @classmethod
     def read(cls, path: Path) -> "FactorsManifest":
         """Return the manifest at `path`."""
-        try:
-            data = json.loads(path.read_text())
-            lists = {name: tuple(data[name]) for name in ("cell", "model_error")}
-            return cls(**{**data, **lists})
-        except FileNotFoundError as err:
-            raise ContainerError(f"{path}: no such manifest; run refine-structure-factors") from err
-        except (OSError, ValueError, TypeError, KeyError) as err:
-            raise ContainerError(f"{path}: not a manifest of structure factors ({err})") from err
+        return read_whole(
+            cls,
+            path,
+            "no such manifest; run refine-structure-factors",
+            "a manifest of structure factors",
+            ("cell", "model_error"),
+        )

@@ -1,13 +1,12 @@
 """geometry: a detector refined from the crystals of a dataset, and its manifest."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xfel_apps import __version__
-from xfel_apps.containers.manifest import write_text
+from xfel_apps.containers.manifest import read_whole, write_whole
 from xfel_apps.errors import ContainerError
 from xfel_apps.geometry import Detector
 
@@ -70,18 +69,14 @@ class GeometryManifest:
 
     def write(self, path: Path) -> None:
         """Write the manifest whole or not at all."""
-        write_text(path, json.dumps(asdict(self), indent=1, allow_nan=False) + "\n")
+        write_whole(path, self)
 
     @classmethod
     def read(cls, path: Path) -> "GeometryManifest":
         """Return the manifest at `path`."""
-        try:
-            data = json.loads(path.read_text())
-            manifest = cls(**{**data, "cell": tuple(data["cell"])})
-        except FileNotFoundError as err:
-            raise ContainerError(f"{path}: no such geometry; run `xfelflow refgeom`") from err
-        except (OSError, ValueError, TypeError, KeyError) as err:
-            raise ContainerError(f"{path}: not a refined geometry ({err})") from err
+        manifest = read_whole(
+            cls, path, "no such geometry; run `xfelflow refgeom`", "a refined geometry", ("cell",)
+        )
         if manifest.version != VERSION:
             raise ContainerError(
                 f"{path}: geometry version {manifest.version}, this code reads {VERSION}; "

@@ -5,16 +5,18 @@ It accounts for every event of the run: counts by outcome add up to the number o
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from xfel_apps import __version__
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.product import Product
 from xfel_apps.containers.reader import ProductReader
 from xfel_apps.errors import ContainerError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -126,3 +128,26 @@ def outcomes_after(
     decided = manifest.extra.get("decided", {})
     after.update({int(event): Outcome(text) for event, text in decided.items()})
     return after
+
+
+def write_whole(path: Path, manifest: Any) -> None:
+    """Write a dataclass as JSON, whole or not at all."""
+    write_text(path, json.dumps(asdict(manifest), indent=1, allow_nan=False) + "\n")
+
+
+def read_whole(kind: type[T], path: Path, missing: str, what: str, tuples: Sequence[str]) -> T:
+    """Return the dataclass that `write_whole` wrote.
+
+    Parameters
+    ----------
+    missing : what the error says where there is no file
+    what : what the error says that the file is not
+    tuples : names of the fields that are tuples
+    """
+    try:
+        data = json.loads(path.read_text())
+        return kind(**{**data, **{name: tuple(data[name]) for name in tuples}})
+    except FileNotFoundError as err:
+        raise ContainerError(f"{path}: {missing}") from err
+    except (OSError, ValueError, TypeError, KeyError) as err:
+        raise ContainerError(f"{path}: not {what} ({err})") from err

@@ -1,13 +1,12 @@
 """merged: one set of intensities from all crystals of a dataset, an MTZ file and its manifest."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from xfel_apps import __version__
-from xfel_apps.containers.manifest import write_text
+from xfel_apps.containers.manifest import read_whole, write_whole
 from xfel_apps.errors import ContainerError
 
 VERSION = 1
@@ -70,15 +69,11 @@ class MergedManifest:
 
     def write(self, path: Path) -> None:
         """Write the manifest whole or not at all."""
-        write_text(path, json.dumps(asdict(self), indent=1, allow_nan=False) + "\n")
+        write_whole(path, self)
 
     @classmethod
     def read(cls, path: Path) -> "MergedManifest":
         """Return the manifest at `path`."""
-        try:
-            data = json.loads(path.read_text())
-            return cls(**{**data, "cell": tuple(data["cell"])})
-        except FileNotFoundError as err:
-            raise ContainerError(f"{path}: no such manifest; run merge") from err
-        except (OSError, ValueError, TypeError, KeyError) as err:
-            raise ContainerError(f"{path}: not a manifest of merged data ({err})") from err
+        return read_whole(
+            cls, path, "no such manifest; run merge", "a manifest of merged data", ("cell",)
+        )
