@@ -12,7 +12,14 @@ from tests.tiny_trial import write_trial
 REPO_ROOT = Path(__file__).parents[1]
 
 
-LONG = ("tests/workflow/", "tests/demo/", "tests/slurm/", "tests/interchange/test_dials.py")
+TOGETHER = ("tests/slurm/", "tests/catalog/")
+LONG = (
+    "tests/workflow/",
+    "tests/demo/",
+    "tests/slurm/",
+    "tests/catalog/",
+    "tests/interchange/test_dials.py",
+)
 
 
 def pytest_configure() -> None:
@@ -30,14 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Share tests out by file, so that a module's fixtures are made once, in the order above.
 
-    Those of the Slurm cluster go to one worker: there is one cluster. (`--dist loadgroup` of
-    pytest-xdist 3.8 has no effect under pytest 9.2.)
+    Those of the Slurm cluster go to one worker: there is one cluster; those of the catalog too:
+    its database servers are started once. (`--dist loadgroup` of pytest-xdist 3.8 has no effect
+    under pytest 9.2.)
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "slurm" if nodeid.startswith("tests/slurm/") else nodeid.split("::")[0]
+            together = [name for name in TOGETHER if nodeid.startswith(name)]
+            return together[0] if together else nodeid.split("::")[0]
 
     config.option.loadscopereorder = False
     return ByFile(config, log)
