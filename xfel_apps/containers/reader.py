@@ -124,11 +124,12 @@ class ProductReader:
     def __init__(self, paths: Iterable[Path], product: Product) -> None:
         self.product = product
         self._parts = [Part(path, product) for path in sorted(paths)]
-        self._where: dict[int, tuple[int, int]] = {}
-        for number, part in enumerate(self._parts):
-            for shot, event in enumerate(part.events):
-                self._where.setdefault(int(event), (number, shot))
-        self.events: NDArray[np.int64] = np.array(sorted(self._where), dtype=np.int64)
+        events = np.concatenate([np.empty(0, np.int64), *(part.events for part in self._parts)])
+        self.events: NDArray[np.int64]
+        self.events, first = np.unique(events, return_index=True)
+        lengths = [part.n_shots for part in self._parts]
+        self._part = np.repeat(np.arange(len(lengths)), lengths)[first]
+        self._shot = first - np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)[self._part]
 
     @classmethod
     def from_folder(cls, folder: Path, product: Product, digest: str) -> "ProductReader":
@@ -142,15 +143,21 @@ class ProductReader:
     @property
     def paths(self) -> list[Path]:
         """Part files that hold at least one event of the product."""
-        used = {number for number, _ in self._where.values()}
-        return [part.path for number, part in enumerate(self._parts) if number in used]
+        return [self._parts[number].path for number in np.unique(self._part)]
 
     def __contains__(self, event: int) -> bool:
-        return event in self._where
+        return self._place(event) is not None
+
+    def _place(self, event: int) -> tuple[int, int] | None:
+        """Return the number of the part that an event is in, and its place there."""
+        at = int(np.searchsorted(self.events, event))
+        if at == len(self.events) or self.events[at] != event:
+            return None
+        return int(self._part[at]), int(self._shot[at])
 
     def rows(self, table: str, event: int, kind: type[R]) -> R:
         """Return the rows of one event in `table` as `kind`; none if the event is not here."""
-        found = self._where.get(event)
+        found = self._place(event)
         if found is None:
             return kind.empty()
         part = self._parts[found[0]]
@@ -163,13 +170,15 @@ class ProductReader:
 
         Rows come in the order of `events`. Few large reads: meant for many events at once.
         """
-        where = np.array([self._where[int(event)] for event in events], dtype=np.int64)
-        where = where.reshape(len(events), 2)
+        at = np.searchsorted(self.events, events)
+        if len(at) and (at.max() == len(self.events) or (self.events[at] != events).any()):
+            raise KeyError(f"not all of these events are in {self.product.name}")
+        in_part, shot = self._part[at], self._shot[at]
         start, stop = np.zeros((2, len(events)), dtype=np.int64)
         for number, part in enumerate(self._parts):
-            mine = where[:, 0] == number
+            mine = in_part == number
             ends = np.concatenate([[0], part.ends[table]])
-            start[mine], stop[mine] = ends[where[mine, 1]], ends[where[mine, 1] + 1]
+            start[mine], stop[mine] = ends[shot[mine]], ends[shot[mine] + 1]
         counts = stop - start
         out_start = np.cumsum(counts) - counts
         schema = self.product.tables[table].schema()
@@ -177,8 +186,8 @@ class ProductReader:
             name: np.empty((int(counts.sum()), *schema[name]["shape"]), schema[name]["dtype"])
             for name in names
         }
-        for number in np.unique(where[:, 0]):
-            mine = (where[:, 0] == number) & (counts > 0)
+        for number in np.unique(in_part):
+            mine = (in_part == number) & (counts > 0)
             if not mine.any():
                 continue
             low, high = int(start[mine].min()), int(stop[mine].max())
@@ -191,20 +200,27 @@ class ProductReader:
 
     def shots(self) -> pd.DataFrame:
         """Return the shots table as a frame indexed by event, in order; outcome and reason text."""
-        frames = []
+        columns = self.shot_columns(list(self.product.shots.schema()))
+        names = np.array([str(outcome) for outcome in Outcome], dtype=object)
+        columns["outcome"] = names[columns["outcome"]]
+        columns["reason"] = decoded(columns["reason"])
+        return pd.DataFrame(columns).set_index("event")
+
+    def shot_columns(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Return columns `names` of the shots table as they are stored, in order of event.
+
+        Only these are read: meant for very many events.
+        """
+        schema = self.product.shots.schema()
+        result = {
+            name: np.empty((len(self.events), *schema[name]["shape"]), schema[name]["dtype"])
+            for name in names
+        }
         for number, part in enumerate(self._parts):
-            mine = np.array([self._where[int(e)] == (number, i) for i, e in enumerate(part.events)])
-            columns = part.rows("shots", slice(0, part.n_shots))
-            columns["outcome"] = np.array(
-                [str(Outcome.from_code(code)) for code in columns["outcome"]], dtype=object
-            )
-            columns["reason"] = np.array(
-                [text.decode(errors="replace") for text in columns["reason"]], dtype=object
-            )
-            frames.append(pd.DataFrame(columns)[mine] if len(mine) else pd.DataFrame(columns))
-        if not frames:
-            return pd.DataFrame(columns=list(self.product.shots.schema())).set_index("event")
-        return pd.concat(frames, ignore_index=True).set_index("event").sort_index()
+            mine = self._part == number
+            for name, values in result.items():
+                values[mine] = part.file[f"shots/{name}"][: part.n_shots][self._shot[mine]]
+        return result
 
     def each(self, table: str, kind: type[R]) -> Iterator[tuple[int, R]]:
         """Yield (event, its rows in `table`) in order of event."""
@@ -217,9 +233,8 @@ class ProductReader:
         for number, part in enumerate(self._parts):
             columns = part.rows(table, slice(0, int(part.ends[table][-1]) if part.n_shots else 0))
             counts = np.diff(part.ends[table], prepend=0)
-            mine = np.array(
-                [self._where[int(e)] == (number, i) for i, e in enumerate(part.events)], dtype=bool
-            )
+            mine = np.zeros(part.n_shots, dtype=bool)
+            mine[self._shot[self._part == number]] = True
             flat: dict[str, NDArray[Any]] = {"event": np.repeat(part.events, counts)}
             for name, values in columns.items():
                 flat.update(_flatten(name, values))
@@ -262,10 +277,23 @@ def _no_rows(kind: type[Rows]) -> pd.DataFrame:
     return pd.DataFrame(flat)
 
 
+def decoded(texts: NDArray[np.bytes_]) -> NDArray[np.object_]:
+    """Return stored texts (n,) as str; equal ones are decoded once.
+
+    >>> decoded(np.array([b"P 1", b"P 21", b"P 1"])).tolist()
+    ['P 1', 'P 21', 'P 1']
+    """
+    if not texts.any():  # the commonest: no reason at all
+        return np.full(len(texts), "", dtype=object)
+    codes, distinct = pd.factorize(texts.astype(object))
+    names = np.array([text.decode(errors="replace") for text in distinct], dtype=object)
+    return names[codes]
+
+
 def _flatten(name: str, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Return columns of one number a row: name_0, name_1 ... for a column of short vectors."""
     if values.dtype.kind == "S":
-        return {name: np.array([v.decode(errors="replace") for v in values], dtype=object)}
+        return {name: decoded(values)}
     if values.ndim == 1:
         return {name: values}
     flat = values.reshape(len(values), math.prod(values.shape[1:]))
