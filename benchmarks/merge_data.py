@@ -15,9 +15,9 @@ from xfel_apps.containers.product import ShotResult
 from xfel_apps.containers.reflections import REFLECTIONS, IntegratedCrystals, Reflections
 from xfel_apps.containers.writer import ContainerWriter
 from xfel_apps.geometry.stills import excitation_error_invang, metric_cell, resolution_ang
+from xfel_apps.intensities.asu import ambiguity_operators
 from xfel_apps.interchange.expt import read_expt
 from xfel_apps.interchange.refl import read_refl
-from xfel_apps.merge.asu import ambiguity_operators
 from xfel_apps.sources.cbf import is_cbf_name
 
 Array = NDArray[np.float64]

@@ -10,8 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from xfel_apps.compare.intensities import agreement, by_index, correlation, shell_limits
 from xfel_apps.compare.truth import LatticeScore, Truth, score_lattices
-from xfel_apps.merge.agreement import correlation as between
-from xfel_apps.merge.agreement import r_split
+from xfel_apps.intensities.agreement import correlation as between
+from xfel_apps.intensities.agreement import r_split
 from xfel_apps.merge.crystals import A_MATRIX
 from xfel_apps.merge.pipeline import Result, merge
 from xfel_apps.merge.settings import MergeSettings

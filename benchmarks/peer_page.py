@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.peer_merge import MergeScore
-from xfel_apps.merge.agreement import cc_star
+from xfel_apps.intensities.agreement import cc_star
 
 HEAD = """# Beside DIALS and CrystFEL
 

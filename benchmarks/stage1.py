@@ -32,13 +32,13 @@ from xfel_apps.compute.shoebox import shoebox_derivatives, shoebox_likelihood, s
 from xfel_apps.containers.manifest import open_product
 from xfel_apps.containers.refined import REFINED
 from xfel_apps.containers.reflections import REFLECTIONS
-from xfel_apps.diffbragg.crystal import Parameters
 from xfel_apps.diffbragg.fit import ShotPixels, ShotState, Target, fit, moved
 from xfel_apps.diffbragg.intensities import ExpectedIntensities
 from xfel_apps.diffbragg.lattice import scaled
 from xfel_apps.diffbragg.processor import ShotRefiner, Task
 from xfel_apps.diffbragg.run import DiffbraggInput, Inputs, refine_run
 from xfel_apps.diffbragg.settings import DiffbraggSettings
+from xfel_apps.pixel_model.crystal import Parameters
 from xfel_apps.sources import FrameCache
 from xfel_apps.worker import WorkerSettings
 

@@ -39,8 +39,8 @@ from xfel_apps.factors.refine import Refiner
 from xfel_apps.factors.run import Inputs, refine_factors
 from xfel_apps.factors.settings import FactorsSettings
 from xfel_apps.factors.share import total
-from xfel_apps.merge.agreement import correlation
-from xfel_apps.merge.mtz import Header, write_mtz
+from xfel_apps.intensities.agreement import correlation
+from xfel_apps.intensities.mtz import Header, write_mtz
 from xfel_apps.worker import WorkerSettings
 
 Array = NDArray[np.float64]

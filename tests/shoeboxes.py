@@ -4,7 +4,7 @@ import numpy as np
 
 from xfel_apps.compute.forward import Rectangles
 from xfel_apps.compute.shoebox import BeamLine, SpotShapes
-from xfel_apps.diffbragg.crystal import rotation
+from xfel_apps.pixel_model.crystal import rotation
 
 PIXEL_MM = 0.1
 

@@ -24,10 +24,10 @@ from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.product import ShotResult
 from xfel_apps.containers.reflections import REFLECTIONS, IntegratedCrystals
 from xfel_apps.containers.spots import SPOTS
-from xfel_apps.diffbragg.crystal import rotation
 from xfel_apps.geometry.stills import metric_cell
 from xfel_apps.ingest.__main__ import main as ingest
-from xfel_apps.merge.mtz import Header, write_mtz
+from xfel_apps.intensities.mtz import Header, write_mtz
+from xfel_apps.pixel_model.crystal import rotation
 
 N_PIXELS, N_SHOTS = 600, 4
 CELL = np.array([79.2, 79.2, 38.0, 90.0, 90.0, 90.0])

@@ -11,8 +11,8 @@ from benchmarks.merge_data import Simulation, write_run
 from tests.ranks import run_on_every
 from xfel_apps.compute.french_wilson import french_wilson, normalized_amplitude
 from xfel_apps.containers.merged import MergedManifest
+from xfel_apps.intensities.asu import unique_reflections
 from xfel_apps.merge.ambiguity import most_as_they_are, turned_reflections
-from xfel_apps.merge.asu import unique_reflections
 from xfel_apps.merge.pipeline import Result, merge
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.mpi import serial

@@ -14,11 +14,11 @@ from tests.ranks import run_on_every
 from xfel_apps.containers.merge_state import MergeState
 from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.errors import StoppedError
+from xfel_apps.intensities.statistics import statistics
 from xfel_apps.merge.__main__ import main
 from xfel_apps.merge.growth import is_due_anew
 from xfel_apps.merge.pipeline import merge
 from xfel_apps.merge.settings import MergeSettings
-from xfel_apps.merge.statistics import statistics
 from xfel_apps.mpi import serial
 
 SETTINGS = '{"d_min_ang": 4.0}'

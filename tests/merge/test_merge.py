@@ -15,12 +15,12 @@ from benchmarks.merge_data import Lattice, Simulation, write_run
 from tests.merge.stills import Stills
 from tests.ranks import run_on_every
 from xfel_apps.containers.merged import MergedManifest
+from xfel_apps.intensities.asu import ambiguity_operators
+from xfel_apps.intensities.statistics import statistics
 from xfel_apps.merge import averaging, observations
 from xfel_apps.merge.__main__ import main
-from xfel_apps.merge.asu import ambiguity_operators
 from xfel_apps.merge.pipeline import Result, merge
 from xfel_apps.merge.settings import MergeSettings
-from xfel_apps.merge.statistics import statistics
 from xfel_apps.mpi import serial
 
 SMALL = Simulation(d_min_ang=4.0, n_crystals=80, n_each=150)

@@ -10,7 +10,7 @@ covariance :math:`\Sigma` is the sum of theirs. A pixel at :math:`q` holds
         + b_0 + b_1 f + b_2 s
 
 photons: amplitude, polarisation, solid angle, and a plane of background (f, s: pixels from the
-box's centre). `xfel_apps.diffbragg.crystal` says what a crystal's amplitudes and covariances are.
+box's centre). `xfel_apps.pixel_model.crystal` says what a crystal's amplitudes and covariances are.
 
 All derivatives that any parameter may want are linear in the 17 columns of `Basis`: a parameter
 that moves :math:`\ln a, q_0, \Sigma`, the panel or the wavelength needs only the few numbers by

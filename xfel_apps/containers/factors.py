@@ -26,7 +26,7 @@ class FactorsManifest:
     iterations : of each: `iteration`, `misfit`, `change_sigma`, `cc_start`, `cc_reference`
     model_error : share by which a spot's photons are not known, on the Ewald sphere, and with how
         it grows with the distance from it, and with the square of that
-    statistics : as those of merged data, see `xfel_apps.merge.statistics`
+    statistics : as those of merged data, see `xfel_apps.intensities.statistics`
     merged_statistics : `overall` and `shells` of the merged data that it started from
     compared : overall, then by shell: CC with the reference of the merged and of the refined
         intensities over the same reflections; empty without a reference

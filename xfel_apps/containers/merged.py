@@ -28,7 +28,7 @@ class MergedManifest:
     modes_chosen : how they were chosen, in words; empty where there is one way only
     n_observations, n_rejected : merged, and left out as outliers
     error_model : counting, partiality, relative: see `xfel_apps.compute.scaling.ErrorModel`
-    statistics : `overall`, `shells` and the Wilson plot: see `xfel_apps.merge.statistics`
+    statistics : `overall`, `shells` and the Wilson plot: see `xfel_apps.intensities.statistics`
     files : what lies beside the manifest: `mtz`, `plot`, `state`, `unmerged`
     growth : empty where all crystals were merged together. Where some were added to others: `onto`
         (digest of what they were added to), `crystals_before`, `crystals_anew` (crystals when all

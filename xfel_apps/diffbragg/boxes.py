@@ -8,10 +8,11 @@ from scipy.spatial import cKDTree
 
 from xfel_apps.compute.forward import Rectangles
 from xfel_apps.compute.shoebox import pixels_of
-from xfel_apps.diffbragg.crystal import PixelCrystal
 from xfel_apps.geometry import Beam, Detector
 from xfel_apps.geometry.mosaic import Mosaic
 from xfel_apps.geometry.prediction import Lattice, Predictions, predict
+from xfel_apps.pixel_model.crystal import PixelCrystal
+from xfel_apps.pixel_model.windows import windows_of
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -71,16 +72,6 @@ class Boxes:
         The parallax of a thick sensor is that of the prediction, the same all over a box.
         """
         return windows_of(detector, self.found.panel, self.start, self.size)
-
-
-def windows_of(detector: Detector, panel: IntArray, start: IntArray, size: IntArray) -> Rectangles:
-    """Return where boxes (n) of panels are in the lab, see `Boxes.rectangles`."""
-    whole = Rectangles(detector.origins_mm, detector.axes, detector.sizes)
-    windows = whole.windows(panel, start, size)
-    middle = start + size / 2.0
-    surface = detector.lab_mm(panel, middle[:, 0], middle[:, 1])
-    recorded = windows.origins_mm + np.einsum("nij,nj->ni", windows.axes_mm, size / 2.0)
-    return Rectangles(windows.origins_mm + surface - recorded, windows.axes_mm, size)
 
 
 def expected_spots(

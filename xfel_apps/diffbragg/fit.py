@@ -20,8 +20,8 @@ from xfel_apps.compute.shoebox import (
     SpotShapes,
     shoebox_likelihood,
 )
-from xfel_apps.diffbragg.crystal import Parameters, PixelCrystal
 from xfel_apps.diffbragg.restraints import Restraints
+from xfel_apps.pixel_model.crystal import Parameters, PixelCrystal
 
 Array = NDArray[np.float64]
 F4 = NDArray[np.float32]

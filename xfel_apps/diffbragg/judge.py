@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from xfel_apps.compute.shoebox import LEAST_VARIANCE, pixels_of, shoebox_photons
 from xfel_apps.diffbragg.fit import ShotPixels, ShotState
-from xfel_apps.diffbragg.lattice import CORE_PX, Refined
+from xfel_apps.diffbragg.lattice import Refined
 from xfel_apps.diffbragg.settings import DiffbraggSettings
+from xfel_apps.pixel_model.background import CORE_PX
 
 Array = NDArray[np.float64]
 

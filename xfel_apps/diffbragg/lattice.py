@@ -5,22 +5,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.compute.forward import Rectangles
 from xfel_apps.compute.shoebox import LEAST_VARIANCE, BeamLine, pixels_of, shoebox_photons
 from xfel_apps.diffbragg.boxes import Boxes, Frame, choose_boxes, cut_pixels, expected_spots
-from xfel_apps.diffbragg.crystal import Parameters, PixelCrystal
 from xfel_apps.diffbragg.fit import Fitted, ShotPixels, ShotState, Target, fit
 from xfel_apps.diffbragg.intensities import ExpectedIntensities
 from xfel_apps.diffbragg.restraints import Restraints
 from xfel_apps.diffbragg.settings import DiffbraggSettings
 from xfel_apps.errors import ShotError
 from xfel_apps.geometry.prediction import Predictions
+from xfel_apps.pixel_model.background import (
+    is_away,
+    mean_background,
+    readout_variance,
+    unknown_variance,
+)
+from xfel_apps.pixel_model.crystal import Parameters, PixelCrystal
 
 Array = NDArray[np.float64]
 F4 = NDArray[np.float32]
-
-CORE_PX = 4.0
-"""Pixels nearer to a prediction may hold its spot; the others start the background."""
 
 SHARP = 1.5
 """Sub-pixels are at most so many standard deviations of the sharpest spot wide."""
@@ -134,7 +136,7 @@ class LatticeTask:
         background = shoebox_photons(shot.boxes, dark, shot.beam)
         sigma = np.sqrt(np.maximum(background, LEAST_VARIANCE) + shot.readout_variance)
         far = np.abs(shot.observed - background) > self.settings.outlier_sigmas * sigma
-        outlier = far & _is_away(shot.boxes)
+        outlier = far & is_away(shot.boxes)
         return replace(shot, observed=np.where(outlier, np.nan, shot.observed).astype(np.float32))
 
 
@@ -174,59 +176,10 @@ def _with_pixels(boxes: Boxes, observed: F4) -> tuple[Boxes, F4]:
     return boxes.take(kept), observed[kept[box]]
 
 
-def _is_away(boxes: Rectangles) -> NDArray[np.bool_]:
-    """Return which pixels (n_pixels,) lie away from the boxes' centres."""
-    box, fast, slow = pixels_of(boxes)
-    middle = 0.5 * (boxes.sizes - 1)[box]
-    return np.asarray(np.hypot(fast - middle[:, 0], slow - middle[:, 1]) > CORE_PX)
-
-
-def _background_pixels(boxes: Rectangles, observed: F4) -> tuple[NDArray[np.int64], Array]:
-    """Return box and photons of the pixels away from the boxes' centres."""
-    box, _, _ = pixels_of(boxes)
-    far = _is_away(boxes) & np.isfinite(observed)
-    return box[far], observed[far].astype(float)
-
-
-def _mean_background(boxes: Rectangles, observed: F4) -> Array:
-    """Return the level (n,) of each box's background, its highest pixels left out."""
-    box, photons = _background_pixels(boxes, observed)
-    n = len(boxes.sizes)
-    for _ in range(2):
-        count = np.maximum(np.bincount(box, minlength=n), 1)
-        mean = np.bincount(box, photons, n) / count
-        variance = np.bincount(box, photons**2, n) / count - mean**2
-        near = photons - mean[box] < 4.0 * np.sqrt(np.maximum(variance[box], 0.25))
-        box, photons = box[near], photons[near]
-    return np.asarray(np.bincount(box, photons, n) / np.maximum(np.bincount(box, minlength=n), 1))
-
-
-def readout_variance(boxes: Rectangles, observed: F4) -> float:
-    """Return the variance of background pixels beyond that of counting [photon^2]."""
-    mean = _mean_background(boxes, observed)
-    box, photons = _background_pixels(boxes, observed)
-    near = np.abs(photons - mean[box]) < 5.0 * np.sqrt(np.maximum(mean[box], 0.0) + 1.0)
-    box, photons = box[near], photons[near]
-    count = np.bincount(box, minlength=len(mean))
-    beyond = np.bincount(box, (photons - mean[box]) ** 2, len(mean)) / np.maximum(count - 1, 1)
-    told = count >= 20
-    return max(0.0, float(np.median((beyond - np.maximum(mean, 0.0))[told]))) if told.any() else 0.0
-
-
-def unknown_variance(boxes: Rectangles, observed: F4, model_error: float) -> F4:
-    """Return the variance (n_pixels,) of what the model cannot know of spots' shapes [photon^2].
-
-    It goes with what was recorded above background: a model that set it could hide in it.
-    """
-    box, _, _ = pixels_of(boxes)
-    above = np.maximum(observed - _mean_background(boxes, observed)[box], 0.0)
-    return np.nan_to_num((model_error * above) ** 2).astype(np.float32)
-
-
 def scaled(shot: ShotPixels, crystal: PixelCrystal) -> ShotState:
     """Return a state with the scale and backgrounds that the pixels suggest for the crystal."""
     background = np.zeros((len(shot), 3))
-    background[:, 0] = _mean_background(shot.boxes, shot.observed)
+    background[:, 0] = mean_background(shot.boxes, shot.observed)
     zero = np.zeros(len(shot))
     unit = ShotState(replace(crystal, scale=1.0), zero, background * 0.0)
     spots = shoebox_photons(shot.boxes, unit.spots(shot), shot.beam)

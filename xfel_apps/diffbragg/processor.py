@@ -13,7 +13,6 @@ from xfel_apps.containers.refined import Pixels, PredictedSpots, RefinedCrystals
 from xfel_apps.containers.reflections import IntegratedCrystals, Reflections
 from xfel_apps.containers.rows import RowSource
 from xfel_apps.diffbragg.boxes import Frame, expected_spots
-from xfel_apps.diffbragg.crystal import PixelCrystal, turned_deg
 from xfel_apps.diffbragg.intensities import ExpectedIntensities, best_mode, modes
 from xfel_apps.diffbragg.judge import agreement, why_rejected
 from xfel_apps.diffbragg.lattice import LatticeTask, Refined
@@ -23,6 +22,7 @@ from xfel_apps.diffbragg.settings import DiffbraggSettings
 from xfel_apps.errors import ShotError
 from xfel_apps.geometry import Detector
 from xfel_apps.geometry.prediction import Predictions
+from xfel_apps.pixel_model.crystal import PixelCrystal, turned_deg
 from xfel_apps.sources import FrameCache
 
 Array = NDArray[np.float64]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.diffbragg.cell import free_parameters
-from xfel_apps.diffbragg.crystal import Parameters, PixelCrystal
+from xfel_apps.pixel_model.cell import free_parameters
+from xfel_apps.pixel_model.crystal import Parameters, PixelCrystal
 
 Array = NDArray[np.float64]
 

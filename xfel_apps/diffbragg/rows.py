@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.containers.refined import Pixels, PredictedSpots, RefinedCrystals
-from xfel_apps.diffbragg.cell import free_parameters
 from xfel_apps.diffbragg.judge import Agreement
 from xfel_apps.diffbragg.lattice import Refined
+from xfel_apps.pixel_model.cell import free_parameters
 
 Array = NDArray[np.float64]
 

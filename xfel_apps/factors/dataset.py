@@ -18,8 +18,8 @@ from xfel_apps.factors.lattices import LatticePixels, Run, read_lattices
 from xfel_apps.factors.refine import Model
 from xfel_apps.factors.settings import FactorsSettings
 from xfel_apps.factors.share import share_by_cost
-from xfel_apps.merge.asu import ABSENT, UniqueReflections, unique_reflections
-from xfel_apps.merge.reference import read_reference
+from xfel_apps.intensities.asu import ABSENT, UniqueReflections, unique_reflections
+from xfel_apps.intensities.reference import read_reference
 
 Array = NDArray[np.float64]
 

@@ -13,13 +13,13 @@ from xfel_apps.containers.events import Events
 from xfel_apps.containers.manifest import Manifest, open_product
 from xfel_apps.containers.reader import ProductReader
 from xfel_apps.containers.refined import REFINED, Pixels, PredictedSpots, RefinedCrystals
-from xfel_apps.diffbragg.boxes import windows_of
-from xfel_apps.diffbragg.crystal import PixelCrystal
-from xfel_apps.diffbragg.lattice import unknown_variance
 from xfel_apps.errors import ContainerError
 from xfel_apps.geometry import Beam, Detector
-from xfel_apps.merge.asu import ABSENT, UniqueReflections
-from xfel_apps.merge.crystals import half_of
+from xfel_apps.intensities.asu import ABSENT, UniqueReflections
+from xfel_apps.intensities.halves import half_of
+from xfel_apps.pixel_model.background import unknown_variance
+from xfel_apps.pixel_model.crystal import PixelCrystal
+from xfel_apps.pixel_model.windows import windows_of
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -13,12 +13,11 @@ from xfel_apps.containers.factors import FactorsManifest
 from xfel_apps.factors.dataset import Dataset
 from xfel_apps.factors.final import Final
 from xfel_apps.factors.refine import Model
-from xfel_apps.merge.agreement import correlation
-from xfel_apps.merge.mtz import Header, write_merged
-from xfel_apps.merge.scatter import Scatter
-from xfel_apps.merge.settings import MergeSettings
-from xfel_apps.merge.statistics import shell_edges_ang, shell_of, statistics
-from xfel_apps.merge.table import Merged, build
+from xfel_apps.intensities.agreement import correlation
+from xfel_apps.intensities.mtz import Header, write_merged
+from xfel_apps.intensities.scatter import Scatter
+from xfel_apps.intensities.statistics import shell_edges_ang, shell_of, statistics
+from xfel_apps.intensities.table import Limits, Merged, build
 
 Array = NDArray[np.float64]
 
@@ -39,7 +38,7 @@ def table_of(dataset: Dataset, final: Final) -> tuple[Merged, Scatter]:
         (final.whole, final.counts, final.informing),
         final.halves,
         prior,
-        MergeSettings(max_relative_sigma=settings.max_relative_sigma),
+        Limits(1, settings.max_relative_sigma),
     )
     square, count = (x.reshape(-1, each).sum(axis=1) for x in (final.square, final.repeated))
     return merged, Scatter(square, count)

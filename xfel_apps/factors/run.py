@@ -15,7 +15,7 @@ from xfel_apps.factors.final import final_sums
 from xfel_apps.factors.output import write_all
 from xfel_apps.factors.refine import Model, Refiner, refine
 from xfel_apps.factors.settings import FactorsSettings
-from xfel_apps.merge.agreement import correlation
+from xfel_apps.intensities.agreement import correlation
 
 COLUMNS = ("iteration", "misfit", "change_sigma", "cc_start", "cc_reference", "n_lattices")
 

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from xfel_apps import mpi
+from xfel_apps.intensities.asu import ABSENT, UniqueReflections
 from xfel_apps.merge.amplitudes import normalized
-from xfel_apps.merge.asu import ABSENT, UniqueReflections
 from xfel_apps.merge.observations import Observations
 
 Array = NDArray[np.float64]

@@ -27,8 +27,8 @@ from xfel_apps.compute.scaling import (
     total_by,
     wilson_prior,
 )
+from xfel_apps.intensities.asu import UniqueReflections
 from xfel_apps.merge import postrefine
-from xfel_apps.merge.asu import UniqueReflections
 from xfel_apps.merge.blocks import Block, LeafSums, Leaves
 from xfel_apps.merge.observations import Observations
 from xfel_apps.merge.totals import State, Target, Totals

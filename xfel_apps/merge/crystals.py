@@ -1,6 +1,5 @@
 """The crystals of a dataset: read from all runs, judged before their reflections are read."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from xfel_apps.containers.manifest import Manifest, open_product
 from xfel_apps.containers.reader import ProductReader
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.errors import ContainerError, SettingsError
+from xfel_apps.intensities.halves import half_of
 from xfel_apps.merge.settings import MergeSettings
 
 CELL = ["cell_0", "cell_1", "cell_2", "cell_3", "cell_4", "cell_5"]
@@ -127,21 +127,6 @@ def read_dataset(
     crystals["verdict"] = _judge(crystals, cell, space_group, settings)
     runs = tuple(manifest.run for _, manifest, _ in ordered)
     return Dataset(crystals, tuple(path for path, _, _ in ordered), runs, cell, space_group)
-
-
-def half_of(shot_id: "pd.Series[str]", lattice: "pd.Series[int]") -> NDArray[np.int8]:
-    """Return 0 or 1 for each crystal: the half of the data it belongs to.
-
-    A bit of a hash of the shot's identity and the lattice's number, so that it never depends on
-    the order of processing or on what else is merged.
-    """
-    return np.array(
-        [
-            hashlib.blake2b(f"{shot}#{number}".encode(), digest_size=1).digest()[0] & 1
-            for shot, number in zip(shot_id, lattice, strict=True)
-        ],
-        dtype=np.int8,
-    )
 
 
 def _space_group(crystals: pd.DataFrame, settings: MergeSettings) -> gemmi.SpaceGroup:

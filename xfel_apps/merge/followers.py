@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from xfel_apps import mpi
 from xfel_apps.compute.scaling import Runs
+from xfel_apps.intensities.asu import ABSENT, UniqueReflections
 from xfel_apps.merge.ambiguity import (
     MIN_COMMON,
     NOISE_OVER_SIGNAL,
@@ -17,7 +18,6 @@ from xfel_apps.merge.ambiguity import (
     turned_reflections,
 )
 from xfel_apps.merge.amplitudes import normalized
-from xfel_apps.merge.asu import ABSENT, UniqueReflections
 from xfel_apps.merge.blocks import Leaves
 from xfel_apps.merge.observations import Observations
 

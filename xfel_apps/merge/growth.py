@@ -20,8 +20,8 @@ from xfel_apps.compute.scaling import ErrorModel, Sums
 from xfel_apps.containers.merge_state import MergeState
 from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.errors import ContainerError, SettingsError
+from xfel_apps.intensities.scatter import Scatter
 from xfel_apps.merge.crystals import Dataset, read_dataset
-from xfel_apps.merge.scatter import Scatter
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.merge.totals import Totals
 

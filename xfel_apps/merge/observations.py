@@ -12,7 +12,7 @@ from xfel_apps.containers.manifest import open_product
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.rows import Rows, column
 from xfel_apps.errors import ContainerError
-from xfel_apps.merge.asu import ABSENT, UniqueReflections
+from xfel_apps.intensities.asu import ABSENT, UniqueReflections
 from xfel_apps.merge.blocks import Leaves
 from xfel_apps.merge.crystals import Dataset, Verdict
 from xfel_apps.merge.postrefine import Turning

@@ -12,14 +12,14 @@ from xfel_apps.containers.manifest import Manifest
 from xfel_apps.containers.merge_state import MergeState
 from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.containers.reflections import REFLECTIONS
+from xfel_apps.intensities.asu import operator_name
+from xfel_apps.intensities.mtz import Header, write_merged, write_mtz
+from xfel_apps.intensities.statistics import Statistics, statistics
 from xfel_apps.merge.ambiguity import BEYOND_CHANCE
-from xfel_apps.merge.asu import operator_name
 from xfel_apps.merge.crystals import Verdict, dataset_digest
-from xfel_apps.merge.mtz import Header, write_merged, write_mtz
 from xfel_apps.merge.pipeline import Result, unmerged_columns
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.merge.state import state_of
-from xfel_apps.merge.statistics import Statistics, statistics
 
 
 def write_all(

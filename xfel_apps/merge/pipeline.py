@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from xfel_apps import mpi
 from xfel_apps.compute.scaling import Scales
 from xfel_apps.errors import ContainerError, SettingsError, StoppedError
+from xfel_apps.intensities.asu import UniqueReflections, ambiguity_operators, unique_reflections
+from xfel_apps.intensities.reference import read_reference
+from xfel_apps.intensities.scatter import Scatter
+from xfel_apps.intensities.table import Limits, Merged, build
 from xfel_apps.merge.ambiguity import Ways, indexed, turned_reflections
-from xfel_apps.merge.asu import UniqueReflections, ambiguity_operators, unique_reflections
 from xfel_apps.merge.averaging import Averager
 from xfel_apps.merge.crystals import Dataset, Verdict, read_dataset, resolution_limits_ang
 from xfel_apps.merge.error_model import fit_error_model
@@ -24,10 +27,8 @@ from xfel_apps.merge.observations import (
     read_observations,
 )
 from xfel_apps.merge.postrefine import first_scales
-from xfel_apps.merge.reference import read_reference
-from xfel_apps.merge.scatter import Scatter, scatter
+from xfel_apps.merge.scatter import scatter
 from xfel_apps.merge.settings import MergeSettings
-from xfel_apps.merge.table import Merged, build
 from xfel_apps.merge.totals import State, Totals
 
 Array = NDArray[np.float64]
@@ -121,7 +122,7 @@ def merge(
             (state.sums, totals.counts, totals.information),
             totals.halves,
             state.prior,
-            settings,
+            Limits(settings.min_observations, settings.max_relative_sigma),
         )
         n_rejected = int(comm.allreduce(int(averager.rejected.sum())))
         scattered = scatter(averager, state)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from xfel_apps.errors import SettingsError
-from xfel_apps.merge.asu import ABSENT, ambiguity_operators, operator_name, unique_reflections
+from xfel_apps.intensities.asu import ABSENT, ambiguity_operators, operator_name, unique_reflections
 from xfel_apps.merge.crystals import symmetrized
 
 CELLS = {

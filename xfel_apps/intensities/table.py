@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from xfel_apps.compute.french_wilson import french_wilson
 from xfel_apps.compute.scaling import Prior, Sums
-from xfel_apps.merge.asu import UniqueReflections
-from xfel_apps.merge.settings import MergeSettings
+from xfel_apps.intensities.asu import UniqueReflections
 
 Array = NDArray[np.float64]
 
@@ -28,6 +27,21 @@ class Mean:
             np.where(chosen, self.sigma, np.nan),
             np.where(chosen, self.count, 0),
         )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which reflections count as measured.
+
+    Attributes
+    ----------
+    min_observations : at least so many
+    max_relative_sigma : one of average intensity would have at most a standard error of so many
+        times that average
+    """
+
+    min_observations: int
+    max_relative_sigma: float
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ def build(
     whole: tuple[Sums, NDArray[np.int64], Array],
     halves: tuple[Sums, Sums],
     prior: Prior,
-    settings: MergeSettings,
+    limits: Limits,
 ) -> Merged:
     """Return the merged data from the sums of slots.
 
@@ -75,13 +89,14 @@ def build(
         average intensity would have, of all slots
     halves : sums of both halves
     prior : expected intensities of all slots
+    limits : which reflections count as measured
     """
     sums, counts, informing = whole
     each = unique.slots_each
     mean = _mean(sums, counts, each)
     expected = prior.mean[::each]
-    measured = mean.count >= settings.min_observations
-    limit = settings.max_relative_sigma * expected
+    measured = mean.count >= limits.min_observations
+    limit = limits.max_relative_sigma * expected
     measured &= informing.reshape(-1, each).sum(axis=1) * limit**2 >= 1.0
     mean = mean.where(measured)
     amplitude, sigma = np.full((2, len(unique)), np.nan)

@@ -6,15 +6,15 @@ import gemmi
 import numpy as np
 import pytest
 
-from xfel_apps.merge.agreement import cc_star, correlation, r_split
-from xfel_apps.merge.asu import UniqueReflections, unique_reflections
-from xfel_apps.merge.scatter import Scatter
-from xfel_apps.merge.statistics import (
+from xfel_apps.intensities.agreement import cc_star, correlation, r_split
+from xfel_apps.intensities.asu import UniqueReflections, unique_reflections
+from xfel_apps.intensities.scatter import Scatter
+from xfel_apps.intensities.statistics import (
     shell_edges_ang,
     shell_of,
     statistics,
 )
-from xfel_apps.merge.table import Mean, Merged
+from xfel_apps.intensities.table import Mean, Merged
 from xfel_apps.plots.merging import curves
 from xfel_apps.plots.style import save_svg
 

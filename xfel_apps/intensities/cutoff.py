@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from xfel_apps.merge.agreement import correlation
-from xfel_apps.merge.table import Merged
+from xfel_apps.intensities.agreement import correlation
+from xfel_apps.intensities.table import Merged
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.errors import SettingsError
-from xfel_apps.merge.asu import ABSENT, UniqueReflections
+from xfel_apps.intensities.asu import ABSENT, UniqueReflections
 
 Array = NDArray[np.float64]
 INTENSITIES = ("IMEAN", "I", "Imean", "IOBS", "Iobs", "I-obs", "J", "intensity_meas")
@@ -41,7 +41,7 @@ def _read(path: Path) -> tuple[NDArray[np.int32], Array]:
     try:
         hkl, columns = _read_mtz(path) if path.suffix.lower() == ".mtz" else _read_mmcif(path)
     except (OSError, RuntimeError, ValueError, IndexError) as err:
-        raise SettingsError(f"merge.reference: {path}: not an MTZ or mmCIF file ({err})") from err
+        raise SettingsError(f"reference {path}: not an MTZ or mmCIF file ({err})") from err
     for label in INTENSITIES:
         if label in columns:
             return hkl, columns[label]
@@ -49,7 +49,7 @@ def _read(path: Path) -> tuple[NDArray[np.int32], Array]:
         if label in columns:
             return hkl, columns[label] ** 2
     raise SettingsError(
-        f"merge.reference: {path}: no column of intensities or amplitudes among "
+        f"reference {path}: no column of intensities or amplitudes among "
         f"{', '.join(columns)}; name one IMEAN or F"
     )
 

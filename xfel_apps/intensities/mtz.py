@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.errors import ContainerError
-from xfel_apps.merge.table import Mean, Merged
+from xfel_apps.intensities.table import Mean, Merged
 
 Array = NDArray[np.float64]
 Column = tuple[str, str, NDArray[np.generic]]

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from xfel_apps.compute.forward import GAUSSIAN_WIDTH
 from xfel_apps.compute.shoebox import N_BASIS, SYMMETRIC, Basis, SpotShapes
-from xfel_apps.diffbragg.cell import b_derivatives, b_matrix, free_parameters
 from xfel_apps.geometry.stills import metric_cell
+from xfel_apps.pixel_model.cell import b_derivatives, b_matrix, free_parameters
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]

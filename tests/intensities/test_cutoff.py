@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.merge.test_statistics import made_up
-from xfel_apps.merge.cutoff import cutoff
-from xfel_apps.merge.table import Merged
+from tests.intensities.test_statistics import made_up
+from xfel_apps.intensities.cutoff import cutoff
+from xfel_apps.intensities.table import Merged
 
 
 def fading(end_ang: float, seed: int = 4) -> Merged:

@@ -18,9 +18,9 @@ from xfel_apps.compute.forward import (
 )
 from xfel_apps.compute.shoebox import BeamLine, shoebox_derivatives, shoebox_photons
 from xfel_apps.compute.structure_factors import DenseIntensities
-from xfel_apps.diffbragg.cell import b_derivatives, b_matrix
-from xfel_apps.diffbragg.crystal import Parameters, PixelCrystal, rotation
 from xfel_apps.geometry.prediction import miller_near_sphere
+from xfel_apps.pixel_model.cell import b_derivatives, b_matrix
+from xfel_apps.pixel_model.crystal import Parameters, PixelCrystal, rotation
 
 ALL = Parameters(anisotropic_blocks=True, shift=True, wavelength=True, bandwidth=True)
 CELLS = {

@@ -6,10 +6,10 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.merge.agreement import cc_star, correlation, r_split
-from xfel_apps.merge.cutoff import Cutoff, cutoff
-from xfel_apps.merge.scatter import IntensityBin, Scatter, by_intensity
-from xfel_apps.merge.table import Merged
+from xfel_apps.intensities.agreement import cc_star, correlation, r_split
+from xfel_apps.intensities.cutoff import Cutoff, cutoff
+from xfel_apps.intensities.scatter import IntensityBin, Scatter, by_intensity
+from xfel_apps.intensities.table import Merged
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

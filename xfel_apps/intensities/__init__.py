@@ -1,0 +1,1 @@
+"""Sets of intensities: unique reflections, their table, agreement, statistics and files."""

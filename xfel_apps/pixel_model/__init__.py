@@ -1,0 +1,1 @@
+"""How a crystal makes the pixels of shoeboxes, and what these tell apart from it."""
