@@ -52,6 +52,14 @@ class ShotTimeoutError(ShotError):
     """A shot took longer than the limit set for it."""
 
 
+class CatalogError(XfelError):
+    """The catalog cannot be opened, asked or changed."""
+
+
+class ConflictError(CatalogError):
+    """Somebody else has changed what was to be changed; look at it again."""
+
+
 class PackError(XfelError):
     """The environment cannot be packed."""
 
