@@ -13,13 +13,7 @@ REPO_ROOT = Path(__file__).parents[1]
 
 
 TOGETHER = ("tests/slurm/", "tests/catalog/")
-LONG = (
-    "tests/workflow/",
-    "tests/demo/",
-    "tests/slurm/",
-    "tests/catalog/",
-    "tests/interchange/test_dials.py",
-)
+LONG = (*TOGETHER, "tests/workflow/", "tests/demo/", "tests/interchange/test_dials.py")
 
 
 def pytest_configure() -> None:

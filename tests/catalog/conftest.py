@@ -11,7 +11,7 @@ import pytest
 from tests.catalog.servers import SERVERS, Server, install
 
 NUMBERS = itertools.count(1)
-PASSWORD = "XFELFLOW_CATALOG_PASSWORD"
+PASSWORD = "XFELFLOW_DB_PASSWORD"
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ def test_a_server_wants_its_password(kind: str, database_of: Callable[[str], str
     refused = create_engine(url.set(password="wrong"))
     with pytest.raises(OperationalError):
         refused.connect()
-    engine = create_engine(url.set(password=os.environ["XFELFLOW_CATALOG_PASSWORD"]))
+    engine = create_engine(url.set(password=os.environ["XFELFLOW_DB_PASSWORD"]))
     with engine.connect() as connection:
         assert connection.execute(text("select 1")).scalar() == 1
     engine.dispose()
