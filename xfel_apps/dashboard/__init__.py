@@ -1,0 +1,1 @@
+"""dashboard: the control room's web page, for all who steer an experiment."""

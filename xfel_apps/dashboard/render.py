@@ -1,0 +1,63 @@
+"""Templates to pages: everything that is put into one is escaped."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from xfel_apps import __version__
+from xfel_apps.dashboard.sessions import viewer
+from xfel_apps.units import duration
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+
+
+def _number(value: float | None, form: str = ",.3g") -> str:
+    """Return a number for people; a dash where there is none."""
+    return "–" if value is None or value != value else format(value, form)
+
+
+def _percent(part: float | None, whole: float | None = 1.0) -> str:
+    """Return a share in percent; a dash where there is nothing to share."""
+    if part is None or not whole:
+        return "–"
+    return f"{100.0 * part / whole:.1f} %"
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "percent": _percent, "duration": duration}
+    return environment
+
+
+ENVIRONMENT = _environment()
+
+
+def render(request: Request, template: str, status_code: int = 200, **context: Any) -> HTMLResponse:
+    """Return a page, or a part of one, made from a template.
+
+    Parameters
+    ----------
+    template : file in `templates`
+    context : what the template names; `pages`, `here`, `who` and `wall` are there for all
+    """
+    from xfel_apps.dashboard.pages import pages
+
+    text = ENVIRONMENT.get_template(template).render(
+        pages=pages(),
+        here=request.url.path.split("/")[1],
+        who=viewer(request),
+        wall="wall" in request.query_params,
+        version=__version__,
+        **context,
+    )
+    return HTMLResponse(text, status_code)

@@ -1,0 +1,24 @@
+"""Settings of the dashboard's server."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from xfel_apps.config import Section
+
+
+class DashboardSettings(Section):
+    """Where the dashboard listens and what it shows."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8765, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    results: Path = Path("results")
+    """Folder of all trials' results."""
+    hosts: tuple[str, ...] = ()
+    """More names that browsers may call this machine by."""
+    max_body_bytes: int = Field(default=65536, gt=0)
+    """Largest request that is taken [bytes]."""
+    look_s: float = Field(default=1.0, gt=0)
+    """Least time between two looks at what has changed [s]."""

@@ -1,0 +1,65 @@
+// Figures {data, layout} from the server, drawn with Plotly in the page's colours.
+
+let library;
+
+function plotly() {
+  library ??= new Promise((resolve, reject) => {
+    if (window.Plotly) { resolve(window.Plotly); return; }
+    const script = document.createElement("script");
+    script.src = "/static/plotly.min.js";
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = reject;
+    document.head.append(script);
+  });
+  return library;
+}
+
+const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
+
+function axis(own) {
+  return { gridcolor: colour("--rule"), linecolor: colour("--faint"), zerolinecolor: colour("--rule"), automargin: true, ...own };
+}
+
+export function themed(layout) {
+  const size = rem();
+  const result = {
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: colour("--ink"), size: 0.85 * size, family: "system-ui, DejaVu Sans, sans-serif" },
+    margin: { l: 3.5 * size, r: size, t: (layout.title ? 2.4 : 0.8) * size, b: 3 * size },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+    hoverlabel: { font: { size: 0.85 * size } },
+    uirevision: "keep",
+    ...layout,
+  };
+  for (const name of new Set(["xaxis", "yaxis", ...Object.keys(layout).filter(k => /^[xy]axis\d*$/.test(k))])) {
+    result[name] = axis(layout[name]);
+  }
+  return result;
+}
+
+const drawing = new WeakSet();
+
+export async function redraw(element) {
+  if (drawing.has(element)) return;
+  drawing.add(element);
+  try {
+    const [Plotly, answer] = await Promise.all([plotly(), fetch(element.dataset.chart, { headers: { Accept: "application/json" } })]);
+    if (!answer.ok) return;
+    const figure = await answer.json();
+    await Plotly.react(element, figure.data, themed(figure.layout), { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+    element.dataset.drawn = "yes";
+    element.dispatchEvent(new CustomEvent("xfelflow:drawn", { bubbles: true }));
+  } catch (error) {
+    console.warn("no figure", element.dataset.chart, error);
+  } finally {
+    drawing.delete(element);
+  }
+}
+
+export function drawCharts(root) {
+  for (const element of root.querySelectorAll("[data-chart]")) redraw(element);
+}
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawCharts(document));
