@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
 
 NAME = 64
 """Most characters of a name."""
@@ -51,6 +52,11 @@ def _key() -> Any:
 def _to(column: str, **options: Any) -> Any:
     """Return a column that names a row of another table."""
     return mapped_column(Id, ForeignKey(column), **options)
+
+
+def _sum(kind: type[TypeEngine[Any]]) -> Any:
+    """Return a column that begins with 0."""
+    return mapped_column(kind, server_default="0")
 
 
 class Base(DeclarativeBase):
@@ -296,9 +302,15 @@ class Job(Base):
 
 
 class Part(Base):
-    """A container file whose rows are in the catalog: how many, and since when.
+    """A container file whose rows are in the catalog: how many, what they add up to, since when.
 
-    One writer at a time goes on with a part; what it has inserted is known from here.
+    What has been inserted is known from here: a writer says how many rows it found when it adds
+    some, and adds none if another writer was faster. made_with: tells a file from one of the same
+    name that was there before it. Sums over parts are sums over events and lattices, without
+    reading those: n_pending ... n_failed count a stage's events by outcome; sum_a_ang ... add up
+    the lattices that it was first to find.
+
+    A manifest is a part too: its rows are the events that only the whole run could decide on.
     """
 
     __tablename__ = "parts"
@@ -311,6 +323,22 @@ class Part(Base):
     name: Mapped[str] = mapped_column(String(2 * NAME))
     n_rows: Mapped[int] = mapped_column(Integer, default=0)
     written_s: Mapped[float] = mapped_column(Double)
+    made_with: Mapped[str] = mapped_column(String(2 * DIGEST), server_default="")
+    n_pending: Mapped[int] = _sum(Integer)
+    n_filtered: Mapped[int] = _sum(Integer)
+    n_miss: Mapped[int] = _sum(Integer)
+    n_hit_not_indexed: Mapped[int] = _sum(Integer)
+    n_indexed: Mapped[int] = _sum(Integer)
+    n_integrated: Mapped[int] = _sum(Integer)
+    n_failed: Mapped[int] = _sum(Integer)
+    n_lattices: Mapped[int] = _sum(Integer)
+    sum_a_ang: Mapped[float] = _sum(Double)
+    sum_b_ang: Mapped[float] = _sum(Double)
+    sum_c_ang: Mapped[float] = _sum(Double)
+    sum_alpha_deg: Mapped[float] = _sum(Double)
+    sum_beta_deg: Mapped[float] = _sum(Double)
+    sum_gamma_deg: Mapped[float] = _sum(Double)
+    sum_d_min_ang: Mapped[float] = _sum(Double)
 
 
 class Event(Base):
