@@ -145,6 +145,8 @@ class _Bulk:
             "h": mates[:, :, 0],
             "k": mates[:, :, 1],
             "l": mates[:, :, 2],
+            "fast_px": rng.uniform(0.0, 1000.0, number.shape),
+            "slow_px": rng.uniform(0.0, 1000.0, number.shape),
             "d_ang": d_ang,
             "intensity": counted + rng.normal(0, np.sqrt(sim.noise), number.shape),
             "sigma": np.sqrt(counted + sim.noise),

@@ -103,11 +103,15 @@ def _crystals(lattices: list[Lattice]) -> IntegratedCrystals:
 
 
 def _reflections(lattices: list[Lattice]) -> Reflections:
+    """Return the reflections of a shot, anywhere on the detector where it is not said."""
+    rng = np.random.default_rng(len(lattices[0].columns["h"]))
     parts = [
         _rows(
             Reflections,
             len(lattice.columns["h"]),
             **{
+                "fast_px": rng.uniform(0.0, 1000.0, len(lattice.columns["h"])),
+                "slow_px": rng.uniform(0.0, 1000.0, len(lattice.columns["h"])),
                 "lattice": np.full(len(lattice.columns["h"]), number),
                 "partiality": np.ones(len(lattice.columns["h"])),
                 "polarization": np.ones(len(lattice.columns["h"])),
@@ -141,6 +145,8 @@ def read_dials(
         excitation = excitation_error_invang(q, beam.s0)
         columns = {
             **dict(zip("hkl", mine["miller_index"].T, strict=True)),
+            "fast_px": mine["xyzcal.px"][:, 0],
+            "slow_px": mine["xyzcal.px"][:, 1],
             "d_ang": d_ang,
             "intensity": mine["intensity.sum.value"],
             "sigma": np.sqrt(mine["intensity.sum.variance"]),

@@ -14,7 +14,7 @@ from xfel_apps.containers.rows import Rows, column
 from xfel_apps.errors import ContainerError
 
 F8 = NDArray[np.float64]
-FORMAT, VERSION = "xfelflow-merged", 1
+FORMAT, VERSION = "xfelflow-merged", 2
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class MergeState:
     limits_ang : resolution (d_min, d_max) that the slots were made for
     friedel_apart : whether mates have slots of their own
     error_model : counting, partiality, relative
+    modulation : coefficients of `xfel_apps.merge.modulation`
     spreads : of the crystals' log scales, tilts and widths, by name
     n_rejected : observations left out as outliers
     """
@@ -89,6 +90,7 @@ class MergeState:
     limits_ang: tuple[float, float]
     friedel_apart: bool
     error_model: tuple[float, ...]
+    modulation: tuple[float, ...]
     spreads: dict[str, float]
     n_rejected: int
 

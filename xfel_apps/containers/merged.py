@@ -28,6 +28,8 @@ class MergedManifest:
     modes_chosen : how they were chosen, in words; empty where there is one way only
     n_observations, n_rejected : merged, and left out as outliers
     error_model : counting, partiality, relative: see `xfel_apps.compute.scaling.ErrorModel`
+    modulation : amplitudes at low resolution by axis, `fast` and `slow`, of how much is recorded
+        depends on the place in the pixel: see `xfel_apps.merge.modulation`
     statistics : `overall`, `shells` and the Wilson plot: see `xfel_apps.intensities.statistics`
     files : what lies beside the manifest: `mtz`, `plot`, `state`, `unmerged`
     growth : empty where all crystals were merged together. Where some were added to others: `onto`
@@ -55,6 +57,7 @@ class MergedManifest:
     key: str = ""
     modes_chosen: str = ""
     growth: Mapping[str, Any] = field(default_factory=dict)
+    modulation: Mapping[str, float] = field(default_factory=dict)
     product: str = "merged"
     stage: str = "merge"
     version: int = VERSION

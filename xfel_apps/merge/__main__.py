@@ -11,9 +11,13 @@ from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.errors import SettingsError
 from xfel_apps.merge.growth import is_due_anew
+from xfel_apps.merge.modulation import amplitudes
 from xfel_apps.merge.output import modes_chosen, write_all
 from xfel_apps.merge.pipeline import merge
 from xfel_apps.merge.settings import MergeSettings
+
+NOTABLE_MODULATION = 0.05
+"""Amplitudes that the log tells of."""
 
 
 def body(args: argparse.Namespace, comm: mpi.Comm) -> None:
@@ -27,6 +31,12 @@ def body(args: argparse.Namespace, comm: mpi.Comm) -> None:
     if comm.rank == 0:
         print(summary(result.merged.is_measured.sum(), len(result.unique)))
         print(f"merge: resolution: {stats.cutoff.sentence()}")
+        if max(largest := amplitudes(result.state.modulation)) > NOTABLE_MODULATION:
+            fast, slow = (100.0 * one for one in largest)
+            print(
+                "merge: what is recorded depends on the place in the pixel, corrected: "
+                f"{fast:.0f} % along fast, {slow:.0f} % along slow"
+            )
         if modes_chosen(result):
             print(f"merge: ways of indexing: {modes_chosen(result)}")
         if result.older:

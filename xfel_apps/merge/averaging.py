@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from xfel_apps import mpi
 from xfel_apps.compute.scaling import (
+    STUDENT,
     ErrorModel,
     Prior,
     Residuals,
@@ -28,7 +29,7 @@ from xfel_apps.compute.scaling import (
     wilson_prior,
 )
 from xfel_apps.intensities.asu import UniqueReflections
-from xfel_apps.merge import postrefine
+from xfel_apps.merge import modulation, postrefine
 from xfel_apps.merge.blocks import Block, LeafSums, Leaves
 from xfel_apps.merge.observations import Observations
 from xfel_apps.merge.totals import State, Target, Totals
@@ -91,6 +92,7 @@ class Averager:
         state : scales to begin with, error model and spreads
         """
         self.before = before
+        self.modulate(state.modulation)
         prior = self.prior_of(before.sums, before.quiet)
         self.target = Target.of(before.sums.pooled(self.slots_each), prior)
         return replace(state, sums=before.sums, prior=prior)
@@ -135,7 +137,7 @@ class Averager:
         self, obs: Observations, scales: Scales, model: ErrorModel, mean: Array
     ) -> tuple[Array, Array]:
         """Return x and the variance expected of each observation."""
-        factor = scales.factor(obs.crystal, self.s2[obs.slot])
+        factor = scales.factor(obs.crystal, self.s2[obs.slot]) * obs.modulation
         partiality = obs.partiality.astype(float)
         return factor * partiality, model.variance(obs.noise, factor, partiality, mean[obs.slot])
 
@@ -220,6 +222,33 @@ class Averager:
             own = step.take(obs.crystal, axis=0)
             s2, moves = self.s2[obs.slot], (own[:, 2:4], own[:, 4:6])
             postrefine.move(obs.partiality, obs.turn_x, obs.turn_y, s2, moves)
+
+    def modulated(self, state: State) -> State:
+        """Return the state with the modulation fitted anew, and apply it to all observations."""
+        sums = LeafSums()
+        for block, obs, res in self.each_residuals(state, self.target):
+            sums.push(block.number, self._modulation(state, obs, res))
+        found = sums.total(self.comm, (modulation.N_COEFFICIENTS + 1, modulation.N_COEFFICIENTS))
+        state = replace(state, modulation=modulation.step(state.modulation, found[1:], found[0]))
+        self.modulate(state.modulation)
+        return state
+
+    def _modulation(self, state: State, obs: Observations, res: Residuals) -> Array:
+        """Return the gradient (8,) and the normal matrix (8, 8) of observations, stacked."""
+        total = res.variance + res.ignorance
+        weight = (STUDENT + 1.0) / (STUDENT + res.residual**2 / total) / total
+        places = obs.place_fast, obs.place_slow
+        by = modulation.slopes(state.modulation, places, self.s2[obs.slot]) * res.expected
+        weighted = by * weight
+        gradient = np.einsum("in,n->i", weighted, res.residual)
+        return np.concatenate([gradient[None], np.einsum("in,jn->ij", weighted, by)])
+
+    def modulate(self, coefficients: Array) -> None:
+        """Apply a modulation to all observations."""
+        for block in self.blocks:
+            obs = self._wide(block)
+            places = obs.place_fast, obs.place_slow
+            obs.modulation[:] = modulation.factor(coefficients, places, self.s2[obs.slot])
 
     def renewed(self, state: State) -> State:
         """Return the state with means from its scales and error model.

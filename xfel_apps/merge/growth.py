@@ -90,6 +90,11 @@ class Older:
         """Return how variances were made."""
         return ErrorModel(*self.state.error_model)
 
+    @property
+    def modulation(self) -> Array:
+        """Return the coefficients of the modulation (8,)."""
+        return np.array(self.state.modulation)
+
     def intensities(self) -> Array:
         """Return the means (n_slots,), NaN where nothing was observed."""
         sums = self.totals.sums

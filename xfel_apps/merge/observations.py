@@ -13,6 +13,7 @@ from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.rows import Rows, column
 from xfel_apps.errors import ContainerError
 from xfel_apps.intensities.asu import ABSENT, UniqueReflections
+from xfel_apps.merge import modulation
 from xfel_apps.merge.blocks import Leaves
 from xfel_apps.merge.crystals import Dataset, Verdict
 from xfel_apps.merge.postrefine import Turning
@@ -21,10 +22,12 @@ from xfel_apps.merge.settings import MergeSettings
 F4 = NDArray[np.float32]
 I4 = NDArray[np.int32]
 I2 = NDArray[np.int16]
+U1 = NDArray[np.uint8]
 Array = NDArray[np.float64]
 
 READ = [
-    "lattice", "h", "k", "l", "intensity", "sigma", "partiality", "polarization", "flags"
+    "lattice", "h", "k", "l", "fast_px", "slow_px",
+    "intensity", "sigma", "partiality", "polarization", "flags",
 ]  # fmt: skip
 BLOCK_ROWS = 200_000
 MIN_NOISE = 0.05
@@ -42,6 +45,9 @@ class Observations(Rows):
     partiality: F4 = column("f4", "", "recorded fraction")
     turn_x: I2 = column("i2", "1e-3/mrad", "see `postrefine.Turning`: of a turn about lab x")
     turn_y: I2 = column("i2", "1e-3/mrad", "the same about lab y")
+    place_fast: U1 = column("u1", "1/256 pixel", "where in its pixel it lies, see `modulation`")
+    place_slow: U1 = column("u1", "1/256 pixel", "the same in slow")
+    modulation: F4 = column("f4", "", "what the pixel records more or less of it there")
 
     @classmethod
     def of_length(cls, n_rows: int) -> "Observations":
@@ -183,6 +189,9 @@ def _corrected(
         partiality=partiality,
         turn_x=turn[0],
         turn_y=turn[1],
+        place_fast=modulation.place(columns["fast_px"]),
+        place_slow=modulation.place(columns["slow_px"]),
+        modulation=np.ones(len(slot), dtype=np.float32),
     )
 
 

@@ -17,6 +17,7 @@ from xfel_apps.intensities.mtz import Header, write_merged, write_mtz
 from xfel_apps.intensities.statistics import Statistics, statistics
 from xfel_apps.merge.ambiguity import BEYOND_CHANCE
 from xfel_apps.merge.crystals import Verdict, dataset_digest
+from xfel_apps.merge.modulation import amplitudes
 from xfel_apps.merge.pipeline import Result, unmerged_columns
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.merge.state import state_of
@@ -111,6 +112,7 @@ def describe(
         n_observations=stats.overall.n_observations,
         n_rejected=state.n_rejected,
         error_model=asdict(result.state.model),
+        modulation=dict(zip(("fast", "slow"), amplitudes(result.state.modulation), strict=True)),
         statistics=stats.as_dict(),
         files=files,
         growth=older.growth(result.added) if older else {},

@@ -197,6 +197,7 @@ def _start(
     """
     if older:
         first = State.first(scales, averager.n_slots, older.error_model, **older.state.spreads)
+        first = replace(first, modulation=older.modulation)
         return averager.start_onto(older.totals, first)
     state = averager.start(scales)
     if reference is not None:
@@ -227,6 +228,8 @@ def _scale(
         else:
             fit_b, post_refine = settings.fit_b_factor, number >= refine_from
             state = averager.cycle(state, used, fit_b=fit_b, post_refine=post_refine)
+            if number % 2 and settings.fit_modulation and not averager.before.counts.any():
+                state = averager.renewed(averager.modulated(state))
         if number in judge_at:
             state = _judge(averager, state, verdict, settings)
         check()

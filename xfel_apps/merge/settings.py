@@ -58,6 +58,9 @@ class MergeSettings(Section):
     post_refinement: bool = True
     """Turn each crystal a little and fit the width of its reflections, so that the recorded
     fractions agree best with the others."""
+    fit_modulation: bool = True
+    """Fit how much is recorded depends on where in its pixel a reflection lies; the same for all
+    crystals. Matters where spots are narrower than pixels."""
     n_cycles: int = Field(default=8, ge=1, le=100)
     """Cycles of scaling, averaging and rejection."""
     error_model: Literal["none", "scatter"] = "scatter"

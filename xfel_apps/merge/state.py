@@ -28,6 +28,7 @@ def state_of(result: Result) -> MergeState:
         limits_ang=result.limits_ang,
         friedel_apart=result.unique.friedel_apart,
         error_model=(state.model.counting, state.model.partiality, state.model.relative),
+        modulation=tuple(state.modulation.tolist()),
         spreads=state.spreads,
         n_rejected=result.n_rejected + (before.n_rejected if before else 0),
     )

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.compute.scaling import ErrorModel, Prior, Scales, Sums
+from xfel_apps.merge import modulation
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -27,6 +28,7 @@ class State:
     weigh_by : (n_slots,) mean intensities that gave the variances
     prior : expected intensities of all slots
     model : how variances are made
+    modulation : (8,) coefficients, see `xfel_apps.merge.modulation`
     sd_log : spread of the crystals' log scales
     sd_tilt_mrad, sd_width : spread of their tilts, and of the logarithms of widths
     """
@@ -36,16 +38,18 @@ class State:
     weigh_by: Array
     prior: Prior
     model: ErrorModel
+    modulation: Array
     sd_log: float = MAX_SD_LOG
     sd_tilt_mrad: float = SD_TILT_MRAD
     sd_width: float = SD_WIDTH
 
     @classmethod
     def first(cls, scales: Scales, n_slots: int, model: ErrorModel, **spreads: float) -> "State":
-        """Return the state in which nothing has been summed yet."""
+        """Return the state in which nothing has been summed yet, without modulation."""
         nothing = np.zeros(n_slots)
         prior = Prior(nothing, nothing)
-        return cls(scales, Sums(nothing, nothing), nothing, prior, model, **spreads)
+        flat = np.zeros(modulation.N_COEFFICIENTS)
+        return cls(scales, Sums(nothing, nothing), nothing, prior, model, flat, **spreads)
 
     @property
     def spreads(self) -> dict[str, float]:
