@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.merge_data import Lattice, write_run
 from tests.merge.stills import Stills
-from xfel_apps.merge import modulation
 from xfel_apps.intensities.agreement import correlation
+from xfel_apps.merge import modulation
 from xfel_apps.merge.pipeline import Result, merge
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.mpi import serial
