@@ -1,6 +1,7 @@
 """The app on shots of the forward model that stage 1 refined, from intensities off by 20 %."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import gemmi
@@ -11,11 +12,14 @@ from tests.diffbragg.tiny_run import NAMES, SPACE_GROUP, true_intensities, write
 from tests.ranks import run_on_every
 from xfel_apps import mpi
 from xfel_apps.compare.intensities import by_index, read_mtz
+from xfel_apps.compute.shoebox import pixels_of, shoebox_photons
 from xfel_apps.containers.factors import FactorsManifest
 from xfel_apps.diffbragg.__main__ import main as refine_shots
 from xfel_apps.factors.__main__ import main
 from xfel_apps.factors.checkpoint import Checkpoint
+from xfel_apps.factors.dataset import Dataset
 from xfel_apps.factors.refine import Model, Refiner
+from xfel_apps.factors.settings import FactorsSettings
 from xfel_apps.factors.spots import Spots
 
 
@@ -49,6 +53,7 @@ def test_intensities_come_nearer_to_the_truth(
     assert "2 of 2 lattices used" in said
     assert manifest.rejected == {}
     assert manifest.iterations[-1]["change_sigma"] < manifest.settings["tolerance_sigma"]
+    assert (np.diff([row["misfit"] for row in manifest.iterations[2:]]) < 0.0).all()
     mtz = gemmi.read_mtz_file(str(tmp_path / "refined.mtz"))
     intensity, sigma = (
         np.asarray(mtz.column_with_label(label).array, float) for label in ("IMEAN", "SIGIMEAN")
@@ -66,6 +71,28 @@ def test_intensities_come_nearer_to_the_truth(
     assert manifest.compared[0]["cc_merged"] == pytest.approx(1.0)
     assert 0.9 < manifest.compared[0]["cc_refined"] < 1.0
     assert (tmp_path / "factors.svg").stat().st_size > 1000
+
+
+def test_a_dark_spot_is_not_measured_better_than_an_absent_one(run: Path) -> None:
+    """Pixels without a photon where a spot is expected tell no more than the background's noise."""
+    paths = [[run / f"{name}.json"] for name in ("events", "refined")]
+    dataset = Dataset.read(*paths, run / "merged.json", FactorsSettings())
+    lattice, level = dataset.lattices_of(0, 1)[0], dataset.level
+    dataset.close()
+    box = pixels_of(lattice.boxes)[0]
+    background, unit = lattice.unit.background[box, 0], lattice.unit
+    alone = replace(unit, background=np.zeros_like(unit.background))
+    bright = shoebox_photons(lattice.boxes, alone, lattice.beam)
+    core = bright > 0.3 * np.array([bright[box == i].max() for i in range(len(lattice))])[box]
+    dark = replace(lattice, observed=np.where(core, 0.0, background).astype(np.float32))
+    spots = Spots.first(dark, level)
+    for _ in range(12):
+        expected = np.zeros(len(dark)) if spots.best is None else spots.measured
+        spots = spots.stepped(dark, level, expected, np.full(len(dark), 10.0))
+    absent = replace(spots, at=np.column_stack([np.zeros(len(dark)), spots.at[:, 1:]]), best=None)
+    absent = absent.stepped(dark, level, np.zeros(len(dark)), np.full(len(dark), 10.0))
+    assert (spots.measured < 0.0).mean() > 0.9
+    np.testing.assert_array_less(0.8 * absent.variance, spots.variance)
 
 
 def test_any_number_of_ranks_gives_the_same(run: Path, tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps import mpi
-from xfel_apps.compute.scaling import Sums
+from xfel_apps.compute.scaling import STUDENT, Sums
 from xfel_apps.factors.refine import Member, Model
 from xfel_apps.factors.scales import Weighed, spread_of
 from xfel_apps.factors.share import add_at, total
+from xfel_apps.intensities.table import Half
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -18,7 +19,10 @@ IntArray = NDArray[np.int64]
 ALONE = 1e-6
 """A spot is repeated if the others of its reflection have more than this share of the weight."""
 
-N_SUMS = 8
+N_SUMS = 9
+
+CERTAIN = STUDENT / (STUDENT + 1.0)
+"""Student's t weighs a spot at its mean by more than its inverse variance; sigmas must not."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Final:
     """
 
     whole: Sums
-    halves: tuple[Sums, Sums]
+    halves: tuple[Half, Half]
     counts: IntArray
     informing: Array
     square: Array
@@ -47,13 +51,10 @@ def final_sums(comm: mpi.Comm, members: Sequence[Member], model: Model) -> Final
         if member.reason is None:
             _add(member, model, sums)
     found = total(comm, sums.ravel()).reshape(sums.shape)
-    weighted, weight, half_weighted, half_weight, counts, informing, square, repeated = found
+    weighted, weight, informing, counts, square, repeated = found[:6]
     return Final(
         _scaled(weighted, weight, model.level),
-        (
-            _scaled(weighted - half_weighted, weight - half_weight, model.level),
-            _scaled(half_weighted, half_weight, model.level),
-        ),
+        (_half(found[:3] - found[6:], model.level), _half(found[6:], model.level)),
         np.rint(counts).astype(np.int64),
         informing / model.level**2,
         square,
@@ -62,27 +63,34 @@ def final_sums(comm: mpi.Comm, members: Sequence[Member], model: Model) -> Final
 
 
 def _add(member: Member, model: Model, sums: IntArray) -> None:
-    """Add what a lattice says to the sums (8, n_slots)."""
+    """Add what a lattice says to the sums (N_SUMS, n_slots)."""
     lattice = member.lattice
     found = Weighed.of(lattice, member.spots, member.factor, model.relative, model.errors)
-    weight = found.weight * found.f**2
-    weighted = found.weight * found.f * member.spots.measured
-    others = 1.0 - weight / np.maximum(model.weight[lattice.slot], weight)
+    share = found.weight * found.f**2
+    others = 1.0 - share / np.maximum(model.weight[lattice.slot], share)
+    weight = CERTAIN * share
+    weighted = CERTAIN * found.weight * found.f * member.spots.measured
     repeated = (others > ALONE).astype(float)
     square = found.residual**2 / found.variance / np.where(repeated > 0.0, others, 1.0)
     quiet = member.spots.variance + spread_of(lattice, found.f, found.f, model.errors)
+    informing = found.f**2 / quiet
     terms = (
         weighted,
         weight,
-        lattice.half * weighted,
-        lattice.half * weight,
+        informing,
         np.ones(len(lattice)),
-        found.f**2 / quiet,
         square * repeated,
         repeated,
+        *(lattice.half * part for part in (weighted, weight, informing)),
     )
     for row, values in zip(sums, terms, strict=True):
         add_at(row, lattice.slot, values)
+
+
+def _half(sums: Array, level: Array) -> Half:
+    """Return half of the data from sums (3, n_slots) of intensities over `level`."""
+    weighted, weight, informing = sums
+    return Half(_scaled(weighted, weight, level), informing / level**2)
 
 
 def _scaled(weighted: Array, weight: Array, level: Array) -> Sums:

@@ -38,8 +38,8 @@ FIRST_ERRORS = np.array([0.1, 0.1, 0.05]) ** 2
 FIRST_STEPS = 3
 """Steps in every box before anything is averaged."""
 
-ERRORS_UNTIL = 8
-"""The model's errors stay as they are after so many iterations, for these to converge."""
+ERRORS_UNTIL = 10
+"""The model's errors, halfway to what spots say at each, stay after so many iterations."""
 
 COUNTS = 1024.0
 """Large sums of scalars are kept in this unit."""
@@ -157,8 +157,8 @@ class Refiner:
         add_at(sums[1], lattice.slot, weight)
         leverage = weight / np.maximum(model.weight[lattice.slot], weight + GRAIN)
         normal, right = found.model_errors(member.spots, error_terms(lattice), leverage)
-        cost = (member.spots.misfit + found.penalty) / COUNTS
-        head = [cost, member.factor.ln_scale, member.factor.b_ang2, 1.0, 0.0]
+        misfit, factor = found.misfit(member.spots), member.factor
+        head = [misfit / COUNTS, factor.ln_scale, factor.b_ang2, 1.0, 0.0]
         return np.concatenate([head, normal.ravel() / COUNTS, right / COUNTS])
 
     def _step(self, member: Member, model: Model) -> None:
@@ -214,7 +214,7 @@ class Refiner:
             return before
         root = np.sqrt(np.maximum(values, 1e-12 * values[-1]))
         found, _ = nnls(root[:, None] * vectors.T, vectors.T @ right / root)
-        return np.asarray(np.maximum(found, [least, 0.0, 0.0]))
+        return np.asarray(0.5 * (before + np.maximum(found, [least, 0.0, 0.0])))
 
     def _reasons(self) -> str:
         reasons = [f"{m.lattice.name}: {m.reason}" for m in self.members if m.reason is not None]

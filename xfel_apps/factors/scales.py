@@ -85,11 +85,12 @@ class Weighed:
         weight = (STUDENT + 1.0) / (STUDENT + residual**2 / variance) / variance
         return cls(f, x, residual, variance, weight)
 
-    @property
-    def penalty(self) -> float:
-        """Half the sum of squared distances in sigmas, cut where Student's t is flat."""
+    def misfit(self, spots: Spots) -> float:
+        """Return minus the log likelihood: of the pixels, and of their spots as Student's t."""
         ratio = self.residual**2 / self.variance
-        return float(0.5 * (STUDENT + 1.0) * np.sum(np.log1p(ratio / STUDENT)))
+        wider = np.sum(np.log(self.variance / spots.variance))
+        distant = (STUDENT + 1.0) * np.sum(np.log1p(ratio / STUDENT))
+        return spots.misfit + float(0.5 * (wider + distant))
 
     def model_errors(self, spots: Spots, terms: Array, leverage: Array) -> tuple[Array, Array]:
         """Return normal equations (3, 3), (3,) of the squares of the model's errors.

@@ -2,7 +2,9 @@ r"""What a lattice's pixels say of the photons of each of its spots, background 
 
 A box holds ``t W`` times the spot of :math:`|F|^2 = 1` and a plane of background; W is the mean
 intensity at the resolution. Given what all shots say, t is expected to be x with variance v: the
-model of a spot is not better known than that, however bright the spot is. Each call takes one step
+model of a spot is not better known than that, however bright the spot is. The likelihood is looked
+at where t is not negative: a spot of less than no photons would take the noise of the background
+from its pixels, and dark ones would seem to be measured exactly. Each call takes one step
 of Fisher's scoring in t and the background, with the likelihood's weights where they are now; a box
 that a step made worse goes back and takes a shorter one (Marquardt 1963).
 """
@@ -42,7 +44,7 @@ class Boxes:
     @classmethod
     def of(cls, lattice: LatticePixels, level: Array, at: Array) -> "Boxes":
         """Return the likelihood of a lattice's pixels at a point; `level` (n_slots,) is W."""
-        t = np.where(np.abs(at[:, 0]) < LEAST_T, LEAST_T, at[:, 0])
+        t = np.maximum(at[:, 0], LEAST_T)
         unit = lattice.unit
         amplitude = unit.amplitude * level[lattice.slot] * t
         found = shoebox_likelihood(
@@ -123,8 +125,11 @@ class Spots:
 
     @property
     def misfit(self) -> float:
-        """Minus the log likelihood of the pixels."""
-        return 0.0 if self.best is None else float(self.best.misfit.sum())
+        """Minus the log likelihood of the pixels, were each t what they alone want."""
+        if self.best is None:
+            return 0.0
+        short = (self.measured - self.best.at[:, 0]) ** 2 / self.variance
+        return float(np.sum(self.best.misfit - 0.5 * short))
 
     @property
     def is_finite(self) -> bool:

@@ -74,10 +74,25 @@ class Merged:
         return np.isfinite(self.mean.intensity)
 
 
+@dataclass(frozen=True)
+class Half:
+    """What half of the data makes.
+
+    Attributes
+    ----------
+    sums : of all slots
+    informing : (n_slots,) weights that the observations of a reflection of average intensity would
+        have: the half has those that fulfil the limits by themselves; None: those of the whole
+    """
+
+    sums: Sums
+    informing: Array | None = None
+
+
 def build(
     unique: UniqueReflections,
     whole: tuple[Sums, NDArray[np.int64], Array],
-    halves: tuple[Sums, Sums],
+    halves: tuple[Half, Half],
     prior: Prior,
     limits: Limits,
 ) -> Merged:
@@ -87,7 +102,7 @@ def build(
     ----------
     whole : sums, numbers of observations, and weights that the observations of a reflection of
         average intensity would have, of all slots
-    halves : sums of both halves
+    halves : of the data
     prior : expected intensities of all slots
     limits : which reflections count as measured
     """
@@ -95,22 +110,37 @@ def build(
     each = unique.slots_each
     mean = _mean(sums, counts, each)
     expected = prior.mean[::each]
-    measured = mean.count >= limits.min_observations
     limit = limits.max_relative_sigma * expected
-    measured &= informing.reshape(-1, each).sum(axis=1) * limit**2 >= 1.0
+    measured = (mean.count >= limits.min_observations) & _informed(informing, limit)
     mean = mean.where(measured)
     amplitude, sigma = np.full((2, len(unique)), np.nan)
     amplitude[measured], sigma[measured] = french_wilson(
         mean.intensity[measured], mean.sigma[measured], expected[measured], unique.centric[measured]
     )
     none = np.zeros_like(counts)
-    first, second = (_mean(half, none, each).where(measured) for half in halves)
+    in_half = [
+        measured if half.informing is None else measured & _informed(half.informing, limit)
+        for half in halves
+    ]
+    first, second = (
+        _mean(half.sums, none, each).where(chosen)
+        for half, chosen in zip(halves, in_half, strict=True)
+    )
     mates, first_mates, second_mates = (
-        _mates(part, number, measured, unique.centric) if unique.friedel_apart else None
-        for part, number in ((sums, counts), (halves[0], none), (halves[1], none))
+        _mates(part, number, chosen, unique.centric) if unique.friedel_apart else None
+        for part, number, chosen in (
+            (sums, counts, measured),
+            (halves[0].sums, none, in_half[0]),
+            (halves[1].sums, none, in_half[1]),
+        )
     )
     both = (first_mates, second_mates) if first_mates and second_mates else None
     return Merged(unique, mean, (first, second), mates, both, expected, amplitude, sigma)
+
+
+def _informed(informing: Array, limit: Array) -> NDArray[np.bool_]:
+    """Return which reflections (n,) have a standard error within `limit` (n,), mates together."""
+    return np.asarray(informing.reshape(len(limit), -1).sum(axis=1) * limit**2 >= 1.0)
 
 
 def _mean(sums: Sums, counts: NDArray[np.int64], each: int) -> Mean:

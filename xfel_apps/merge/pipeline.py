@@ -13,7 +13,7 @@ from xfel_apps.errors import ContainerError, SettingsError, StoppedError
 from xfel_apps.intensities.asu import UniqueReflections, ambiguity_operators, unique_reflections
 from xfel_apps.intensities.reference import read_reference
 from xfel_apps.intensities.scatter import Scatter
-from xfel_apps.intensities.table import Limits, Merged, build
+from xfel_apps.intensities.table import Half, Limits, Merged, build
 from xfel_apps.merge.ambiguity import Ways, indexed, turned_reflections
 from xfel_apps.merge.averaging import Averager
 from xfel_apps.merge.crystals import Dataset, Verdict, read_dataset, resolution_limits_ang
@@ -120,7 +120,7 @@ def merge(
         merged = build(
             unique,
             (state.sums, totals.counts, totals.information),
-            totals.halves,
+            (Half(totals.halves[0]), Half(totals.halves[1])),
             state.prior,
             Limits(settings.min_observations, settings.max_relative_sigma),
         )
