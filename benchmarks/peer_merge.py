@@ -13,6 +13,7 @@ from xfel_apps.compare.truth import LatticeScore, Truth, score_lattices
 from xfel_apps.intensities.agreement import correlation as between
 from xfel_apps.intensities.agreement import r_split
 from xfel_apps.merge.crystals import A_MATRIX
+from xfel_apps.merge.modulation import amplitudes
 from xfel_apps.merge.pipeline import Result, merge
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.mpi import serial
@@ -40,6 +41,9 @@ class MergeScore:
 
     Attributes
     ----------
+    twice : of the largest strict share, those observed twice or more in each half: how many `n`,
+        `cc_half` and `r_split`
+    modulation : amplitudes along fast and slow of what the place in the pixel makes out
     strict : one row a share of the unique reflections, those measured best: `limit`, the
         `merge.max_relative_sigma` that leaves them, CC to the truth `cc`, `cc_half` and `r_split`
     post_refined : of the lattices as merging turned them
@@ -50,6 +54,8 @@ class MergeScore:
     """
 
     strict: pd.DataFrame
+    twice: "pd.Series[float]"
+    modulation: tuple[float, float]
     post_refined: LatticeScore
     shells: pd.DataFrame
     bins: pd.DataFrame
@@ -72,7 +78,14 @@ def score(reflections: Path, truth: Truth, settings: dict[str, object]) -> Merge
     ours = merge(serial(), [reflections], MergeSettings.checked(settings))
     plain = merge(serial(), [reflections], MergeSettings.checked({**settings, **UNSCALED}))
     shells = _shells(ours, plain, truth, ours.limits_ang[0])
-    return MergeScore(_strict(ours, truth), _post_refined(ours, truth), shells, _bins(ours, truth))
+    return MergeScore(
+        _strict(ours, truth),
+        _twice(ours),
+        amplitudes(ours.state.modulation),
+        _post_refined(ours, truth),
+        shells,
+        _bins(ours, truth),
+    )
 
 
 def _strict(result: Result, truth: Truth) -> pd.DataFrame:
@@ -87,6 +100,20 @@ def _strict(result: Result, truth: Truth) -> pd.DataFrame:
         cc = correlation(kept, truth.intensities[kept.index])
         rows[share] = (limit, cc, between(*halves), r_split(*halves))
     return pd.DataFrame.from_dict(rows, "index", columns=["limit", "cc", "cc_half", "r_split"])
+
+
+def _twice(result: Result) -> "pd.Series[float]":
+    """Return `MergeScore.twice`."""
+    obs, each = result.averager.mine, result.unique.slots_each
+    half = np.where(result.averager.rejected, -1, result.dataset.half[obs.crystal])
+    chosen = relative_sigma(result)
+    chosen = chosen <= np.sort(chosen)[round(max(STRICT) * len(chosen)) - 1]
+    for number in (0, 1):
+        seen = np.bincount(obs.slot[half == number] // each, minlength=len(result.unique))
+        chosen &= seen >= 2
+    halves = [one.intensity[chosen] for one in result.merged.halves]
+    found = {"n": chosen.sum(), "cc_half": between(*halves), "r_split": r_split(*halves)}
+    return pd.Series(found)
 
 
 def _post_refined(result: Result, truth: Truth) -> LatticeScore:

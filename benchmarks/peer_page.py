@@ -26,6 +26,15 @@ The best measured are those whose merged intensity would have the smallest stand
 it were the mean intensity at its resolution, which looks neither at the truth nor at the intensity
 found: {limits}.
 """
+TWICE = """\
+partialator and cctbx.xfel.merge leave out of each half what it has not seen twice: the row "seen
+twice in each half" does so too.
+
+Spots of this simulation are narrower than its pixels, which it samples at their centres, so that
+what is recorded of a reflection depends on where in its pixel it lies: by {fast:.0%} along fast and
+{slow:.0%} along slow, as merging finds from the observations alone and corrects
+(`merge.fit_modulation`).
+"""
 CC_STAR = """\
 CC* = sqrt(2 CC1/2 / (1 + CC1/2)) is the CC with the truth that CC1/2 lets expect (Karplus &
 Diederichs 2012): {ours:.3f} of the best measured 39% here, where {found:.3f} is found. The 0.987 of
@@ -62,6 +71,7 @@ def write_page(
         HEAD,
         markdown(table.rename_axis("").reset_index()),
         STRICT.format(limits=said),
+        TWICE.format(fast=detail.modulation[0], slow=detail.modulation[1]),
         MERGES,
         markdown(merges.reset_index()),
         f"{leak}\n",

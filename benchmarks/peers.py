@@ -157,6 +157,8 @@ def detail_rows(detail: MergeScore | None) -> dict[str, str]:
         )
         for share, row in detail.strict.iterrows()
     }
+    twice = f"of these {detail.twice['n']:.0f} seen twice in each half: CC1/2, Rsplit"
+    rows[twice] = f"{number(detail.twice['cc_half'])}, {number(detail.twice['r_split'])}"
     return {"orientation error after merging (degrees)": angles(detail.post_refined), **rows}
 
 
@@ -201,6 +203,8 @@ def detailed(detail: MergeScore | None) -> dict[str, object]:
         "cc_strict": round(float(detail.strict["cc"].min()), 4),
         "cc_half_strict": round(float(detail.strict["cc_half"].min()), 4),
         "r_split_strict": round(float(detail.strict["r_split"].max()), 4),
+        "cc_half_twice": round(float(detail.twice["cc_half"]), 4),
+        "r_split_twice": round(float(detail.twice["r_split"]), 4),
         "cc_shells": detail.shells["cc"].round(3).tolist(),
         "cc_shells_unscaled": detail.shells["cc_unscaled"].round(3).tolist(),
         "shell_gain_worst": round(detail.worst_gain, 4),
