@@ -11,7 +11,14 @@ from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engi
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from xfel_apps.catalog.schema import check_schema, prepare_empty
+from xfel_apps.catalog.schema import (
+    check_ours,
+    check_schema,
+    current,
+    newest,
+    prepare_empty,
+    upgrade,
+)
 from xfel_apps.catalog.secret import db_password
 from xfel_apps.catalog.url import checked_url
 from xfel_apps.errors import CatalogError
@@ -191,3 +198,18 @@ def _sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def upgrade_catalog(url: str) -> tuple[str | None, str]:
+    """Bring the schema of a catalog up to date; its data stay. An empty database gets tables.
+
+    Returns
+    -------
+    the revision that it had (None: it was empty), and the one that it has now
+    """
+    catalog = Catalog(checked_url(url))
+    with catalog.connected() as connection:
+        check_ours(connection, str(catalog.url))
+        before = current(connection)
+        upgrade(connection)
+    return before, newest()

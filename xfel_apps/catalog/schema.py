@@ -58,20 +58,28 @@ def prepare_empty(engine: Engine, writes: str) -> None:
 
 def check_schema(connection: Connection, url: str) -> None:
     """Say what to do where a database's schema is not this code's."""
+    check_ours(connection, url)
     found = current(connection)
-    if found == newest():
-        return
     if found is None:
-        has_others = bool(inspect(connection).get_table_names())
-        what = "holds tables of something else" if has_others else "holds no catalog yet"
-        do = "choose another database" if has_others else f"run `xfelflow catalog upgrade {url}`"
-        raise CatalogError(f"catalog {url}: {what}; {do}")
-    if found in (revision for revision, _ in revisions()):
+        raise CatalogError(
+            f"catalog {url}: holds no catalog yet; run `xfelflow catalog upgrade {url}`"
+        )
+    if found != newest():
         raise CatalogError(
             f"catalog {url}: its schema is {found}, this code's is {newest()}; make a copy of it, "
             f"then run `xfelflow catalog upgrade {url}`"
         )
-    raise CatalogError(
-        f"catalog {url}: its schema {found} is unknown to this code (newest: {newest()}); "
-        "a newer xfelflow made it: update this one"
-    )
+
+
+def check_ours(connection: Connection, url: str) -> None:
+    """Refuse a database with tables of something else, or of a newer code."""
+    found = current(connection)
+    if found is None and inspect(connection).get_table_names():
+        raise CatalogError(
+            f"catalog {url}: holds tables of something else; choose another database"
+        )
+    if found is not None and found not in (revision for revision, _ in revisions()):
+        raise CatalogError(
+            f"catalog {url}: its schema {found} is unknown to this code (newest: {newest()}); "
+            "a newer xfelflow made it: update this one"
+        )
