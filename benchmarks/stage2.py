@@ -163,7 +163,7 @@ def iterate(folder: Path) -> None:
     lattices = dataset.lattices_of(comm.rank, comm.size)
     refiner = Refiner(comm, lattices, dataset.s2, dataset.settings)
     model = dataset.first_model
-    refiner.begin(model, {})
+    refiner.begin(model)
     summing = _Summing()
     vars(factors_refine)["total"] = summing
     began = time.process_time()

@@ -1,6 +1,7 @@
 """The app on shots of the forward model that stage 1 refined, from intensities off by 20 %."""
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,13 @@ import numpy as np
 import pytest
 
 from tests.diffbragg.tiny_run import NAMES, SPACE_GROUP, true_intensities, write_run
-from tests.ranks import run_on_every
+from tests.ranks import REPO_ROOT, on_ranks, run_on_every
 from xfel_apps import mpi
 from xfel_apps.compare.intensities import by_index, read_mtz
 from xfel_apps.compute.shoebox import pixels_of, shoebox_photons
 from xfel_apps.containers.factors import FactorsManifest
 from xfel_apps.diffbragg.__main__ import main as refine_shots
 from xfel_apps.factors.__main__ import main
-from xfel_apps.factors.checkpoint import Checkpoint
 from xfel_apps.factors.dataset import Dataset
 from xfel_apps.factors.refine import Model, Refiner
 from xfel_apps.factors.settings import FactorsSettings
@@ -102,38 +102,49 @@ def test_any_number_of_ranks_gives_the_same(run: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[0].array, found[1].array)
 
 
-def test_a_killed_run_goes_on_from_its_checkpoint(
-    run: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_killed_run_goes_on_to_the_same_bits(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """One of two ranks is killed with signal 9 after a checkpoint; one rank alone goes on."""
     settings = {"checkpoint_every": 2, "tolerance_sigma": 1e-4}
     assert refine(run, tmp_path / "whole" / "factors.json", **settings) == 0
-    iterate, path = Refiner.iterate, tmp_path / "factors.json"
-
-    def killed(self: Refiner, model: Model, *, stop: bool = False) -> Model:
-        if model.iteration == 5:
-            raise KeyboardInterrupt
-        return iterate(self, model, stop=stop)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Refiner, "iterate", killed)
-        with pytest.raises(KeyboardInterrupt):
-            refine(run, path, **settings)
+    path = tmp_path / "factors.json"
+    given = [*arguments(run, path), "--settings", json.dumps(settings)]
+    command = on_ranks(2, "-m", "tests.factors.killed", "1", "5", *given)
+    ended = subprocess.run(command, check=False, capture_output=True, timeout=120, cwd=REPO_ROOT)
+    assert ended.returncode != 0
     assert not path.exists()
+    kept = sorted(found.name for found in tmp_path.glob(".factors.checkpoint*"))
+    assert kept == [f".factors.checkpoint{end}.npz" for end in ("-4-0", "-4-1", "")]
     capsys.readouterr()
     assert refine(run, path, **settings) == 0
     assert "going on after iteration 4" in capsys.readouterr().out
-    assert not Checkpoint.path_of(path).exists()
-    numbers = [row["iteration"] for row in FactorsManifest.read(path).iterations]
-    assert numbers == [*range(1, len(numbers) + 1)]
+    assert not list(tmp_path.glob(".factors.checkpoint*"))
+    manifests = [FactorsManifest.read(at / "factors.json") for at in (tmp_path / "whole", tmp_path)]
+    assert manifests[0] == manifests[1]
     whole, resumed = (
         gemmi.read_mtz_file(str(at / "refined.mtz")) for at in (tmp_path / "whole", tmp_path)
     )
-    values, again = (np.asarray(mtz.column_with_label("IMEAN").array) for mtz in (whole, resumed))
-    sigma = np.asarray(whole.column_with_label("SIGIMEAN").array)
-    np.testing.assert_array_less(np.abs(again - values) / sigma, 1.0)
+    np.testing.assert_array_equal(whole.array, resumed.array)
+
+
+@pytest.mark.parametrize("spoiled", [".factors.checkpoint.npz", ".factors.checkpoint-2-0.npz"])
+def test_a_spoiled_checkpoint_is_not_used(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoiled: str
+) -> None:
+    settings = {"checkpoint_every": 2, "max_iterations": 4}
+    iterate = Refiner.iterate
+
+    def stopped(self: Refiner, model: Model, *, stop: bool = False) -> Model:
+        return iterate(self, model, stop=stop or model.iteration == 3)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Refiner, "iterate", stopped)
+        assert refine(run, tmp_path / "factors.json", **settings) == 75
+    (tmp_path / spoiled).write_bytes(b"PK")
+    assert refine(run, tmp_path / "factors.json", **settings) == 0
+    manifest = FactorsManifest.read(tmp_path / "factors.json")
+    assert [row["iteration"] for row in manifest.iterations] == [1, 2, 3, 4]
 
 
 def test_a_lattice_that_is_no_number_is_left_out(

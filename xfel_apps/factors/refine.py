@@ -29,7 +29,7 @@ from xfel_apps.factors.scales import (
 )
 from xfel_apps.factors.settings import FactorsSettings
 from xfel_apps.factors.share import GRAIN, add_at, grains, total
-from xfel_apps.factors.spots import Spots
+from xfel_apps.factors.spots import Spots, SpotState
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -85,6 +85,27 @@ class Member:
     factor: Factor = field(default_factory=Factor)
     reason: str | None = None
 
+    @classmethod
+    def again(cls, lattice: LatticePixels, model: Model, state: "MemberState") -> "Member":
+        """Return the lattice where it was."""
+        if state.reason is not None:
+            return cls(lattice, Spots.first(lattice, model.level), state.factor, state.reason)
+        return cls(lattice, Spots.again(lattice, model.level, state.spots), state.factor)
+
+    @property
+    def state(self) -> "MemberState":
+        """What the member can be made again from."""
+        return MemberState(self.factor, self.reason, self.spots.state)
+
+
+@dataclass(frozen=True)
+class MemberState:
+    """Where a lattice is: see `Member`."""
+
+    factor: Factor
+    reason: str | None
+    spots: SpotState
+
 
 class Refiner:
     """The lattices of this rank, and the iterations that all ranks do together.
@@ -108,13 +129,16 @@ class Refiner:
         self._lattices = lattices
         self.members: list[Member] = []
 
-    def begin(self, model: Model, factors: dict[int, Factor]) -> None:
-        """Bring every box near its best, given the intensities; `factors` by number."""
+    def resume(self, model: Model, states: dict[int, MemberState]) -> None:
+        """Put every lattice where it was; `states` by number."""
         self.members = [
-            Member(
-                lattice, Spots.first(lattice, model.level), factors.get(lattice.number, Factor())
-            )
-            for lattice in self._lattices
+            Member.again(lattice, model, states[lattice.number]) for lattice in self._lattices
+        ]
+
+    def begin(self, model: Model) -> None:
+        """Bring every box near its best, given the intensities."""
+        self.members = [
+            Member(lattice, Spots.first(lattice, model.level)) for lattice in self._lattices
         ]
         for member in self.members:
             if len(member.lattice) < self._settings.min_boxes:
@@ -229,9 +253,7 @@ def refine(
     stop: Callable[[], bool],
 ) -> Model:
     """Iterate until the intensities stay; `after` is called with each model on every rank."""
-    while model.iteration < settings.max_iterations:
+    while model.iteration < settings.max_iterations and not model.change < settings.tolerance_sigma:
         model = refiner.iterate(model, stop=stop())
         after(model)
-        if model.change < settings.tolerance_sigma:
-            break
     return model

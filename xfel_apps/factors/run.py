@@ -9,7 +9,7 @@ import numpy as np
 
 from xfel_apps import mpi
 from xfel_apps.containers.factors import FactorsManifest
-from xfel_apps.factors.checkpoint import Checkpoint, gathered
+from xfel_apps.factors import checkpoint
 from xfel_apps.factors.dataset import Dataset
 from xfel_apps.factors.final import final_sums
 from xfel_apps.factors.output import write_all
@@ -53,10 +53,8 @@ class _Log:
             text += "" if start is None else f", CC to start {start:.4f}"
             print(text + ("" if true is None else f", to reference {true:.4f}"), flush=True)
         if model.iteration % dataset.settings.checkpoint_every == 0:
-            factors = gathered(self.comm, self.refiner.members)
-            if self.comm.rank == 0:
-                kept = Checkpoint(model, factors, np.array(self.rows))
-                kept.write(self.path, dataset.digest)
+            found = self.refiner.members, np.array(self.rows)
+            checkpoint.keep(self.comm, self.path, dataset.digest, model, found)
 
     def iterations(self) -> list[dict[str, Any]]:
         """Return the rows by name; None for what is not known."""
@@ -81,17 +79,27 @@ def refine_factors(
         dataset.close()
 
 
+def _started(comm: mpi.Comm, refiner: Refiner, log: _Log, numbers: Sequence[int]) -> Model:
+    """Return the model to go on from: that of a checkpoint if there is one."""
+    dataset = log.dataset
+    found = checkpoint.resume(comm, log.path, dataset.digest, numbers)
+    if found is None:
+        model = dataset.first_model
+        refiner.begin(model)
+        return model
+    kept, states = found
+    log.rows = kept.iterations.tolist()
+    if comm.rank == 0:
+        print(f"factors: going on after iteration {kept.model.iteration}", flush=True)
+    refiner.resume(kept.model, states)
+    return kept.model
+
+
 def _refine(comm: mpi.Comm, dataset: Dataset, path: Path, stop: mpi.StopRequest) -> FactorsManifest:
-    kept: Checkpoint | None = mpi.agree(comm, lambda: Checkpoint.read(path, dataset.digest))
-    model, factors = (kept.model, kept.factors) if kept else (dataset.first_model, {})
     lattices = dataset.lattices_of(comm.rank, comm.size)
     refiner = Refiner(comm, lattices, dataset.s2, dataset.settings)
     log = _Log(comm, dataset, path, refiner)
-    if kept:
-        log.rows = kept.iterations.tolist()
-        if comm.rank == 0:
-            print(f"factors: going on after iteration {model.iteration}", flush=True)
-    refiner.begin(model, factors)
+    model = _started(comm, refiner, log, [lattice.number for lattice in lattices])
     model = refine(refiner, model, dataset.settings, log, lambda: stop.wanted)
     final = final_sums(comm, refiner.members, model)
     own = {m.lattice.name: m.reason for m in refiner.members if m.reason is not None}
@@ -100,7 +108,7 @@ def _refine(comm: mpi.Comm, dataset: Dataset, path: Path, stop: mpi.StopRequest)
 
     def write() -> FactorsManifest:
         made = write_all(path, dataset, (model, final), log.iterations(), rejected)
-        Checkpoint.path_of(path).unlink(missing_ok=True)
+        checkpoint.remove(path)
         return made
 
     result: FactorsManifest = mpi.agree(comm, write)

@@ -99,6 +99,15 @@ class Boxes:
 
 
 @dataclass(frozen=True)
+class SpotState:
+    """What spots can be made again from: see `Spots`; `best` (n, 4) is where they were best."""
+
+    at: Array
+    best: Array
+    damping: Array
+
+
+@dataclass(frozen=True)
 class Spots:
     """The spots of a lattice.
 
@@ -122,6 +131,19 @@ class Spots:
         none = np.zeros(len(lattice))
         t = lattice.first / level[lattice.slot]
         return cls(np.column_stack([t, lattice.unit.background]), None, none, none, none)
+
+    @classmethod
+    def again(cls, lattice: LatticePixels, level: Array, state: SpotState) -> "Spots":
+        """Return the spots of a state."""
+        best = Boxes.of(lattice, level, state.best)
+        measured, weight = best.measured()
+        return cls(state.at, best, state.damping, measured, 1.0 / weight)
+
+    @property
+    def state(self) -> SpotState:
+        """What these spots can be made again from."""
+        best = self.at if self.best is None else self.best.at
+        return SpotState(self.at, best, self.damping)
 
     @property
     def misfit(self) -> float:
