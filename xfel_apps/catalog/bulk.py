@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, insert
+from sqlalchemy.exc import DBAPIError
 
 Row = tuple[Any, ...]
 
@@ -32,22 +33,27 @@ def _one_by_one(connection: Connection, table: Table, rows: Sequence[Row]) -> No
 def _copy(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Send rows as PostgreSQL's COPY does."""
     driver: Any = connection.connection.driver_connection
-    with (
-        driver.cursor() as cursor,
-        cursor.copy(f"COPY {_into(connection, table)} FROM STDIN") as to,
-    ):
-        for row in rows:
-            to.write_row(row)
+    copy = f"COPY {_into(connection, table)} FROM STDIN"
+    errors: Any = connection.dialect.loaded_dbapi.Error
+    try:
+        with driver.cursor() as cursor, cursor.copy(copy) as to:
+            for row in rows:
+                to.write_row(row)
+    except errors as err:
+        is_lost = connection.dialect.is_disconnect(err, driver, None)
+        raise DBAPIError.instance(
+            copy, None, err, errors, hide_parameters=True, connection_invalidated=is_lost
+        ) from err
 
 
 def _long_statements(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert thousands of rows with each statement; only texts need the driver's quoting."""
     driver: Any = connection.connection.driver_connection
     head = f"INSERT INTO {_into(connection, table)} VALUES "
-    with driver.cursor() as cursor:
-        for start in range(0, len(rows), STATEMENT_ROWS):
-            part = rows[start : start + STATEMENT_ROWS]
-            cursor.execute(head + ",".join(_literals(part, driver.literal)))
+    plain = {"no_parameters": True}
+    for start in range(0, len(rows), STATEMENT_ROWS):
+        values = ",".join(_literals(rows[start : start + STATEMENT_ROWS], driver.escape))
+        connection.exec_driver_sql(head + values, execution_options=plain)
 
 
 def _literals(rows: Sequence[Row], quoted: Callable[[Any], str]) -> Iterator[str]:
