@@ -16,6 +16,7 @@ import typer
 
 from xfel_apps import __version__
 from xfel_apps.app import EXIT_AGAIN, EXIT_CODES, EXIT_ERROR
+from xfel_apps.catalog.commands import VERBS as CATALOG_VERBS
 from xfel_apps.dashboard.command import dashboard_app
 from xfel_apps.errors import StoppedError, XfelError
 from xfel_apps.live.command import live
@@ -594,6 +595,8 @@ def plan(
 
 app.command()(expected_errors(live))
 app.add_typer(dashboard_app(expected_errors), name="dashboard")
+for verb, make in CATALOG_VERBS.items():
+    app.add_typer(make(expected_errors), name=verb)
 
 
 @app.command()

@@ -101,13 +101,14 @@ class Catalog:
         self.engine.dispose()
 
 
-def open_catalog(url: str, pool_size: int = 0) -> Catalog:
+def open_catalog(url: str, pool_size: int = 0, *, must_exist: bool = False) -> Catalog:
     """Return the catalog at a URL, or of a file; an SQLite file that is not there is made.
 
     Parameters
     ----------
     url : such as `sqlite:///catalog.db` or `postgresql://user@host/database`; no password
     pool_size : connections that are kept, at most; 0: none
+    must_exist : do not make a file
 
     Raises
     ------
@@ -115,6 +116,11 @@ def open_catalog(url: str, pool_size: int = 0) -> Catalog:
     CatalogError : the database does not answer, or its schema is older or newer than this code's
     """
     catalog = Catalog(checked_url(url), pool_size)
+    if catalog.is_sqlite and must_exist and not Path(str(catalog.url.database)).is_file():
+        raise CatalogError(
+            f"catalog {catalog.url}: there is none; `xfelflow catalog import EXPERIMENT.yaml` or "
+            "`xfelflow run add` makes one, --catalog or $XFELFLOW_CATALOG names another"
+        )
     with catalog._said():
         if catalog.is_sqlite:
             prepare_empty(catalog.engine, WRITES)

@@ -53,3 +53,8 @@ class Parameters:
     def digest(self) -> str:
         """Digest of the text."""
         return digest(self.text)
+
+
+def sections_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a trial takes of an experiment file."""
+    return {name: config[name] for name in (*SECTIONS, "preset") if name in config}

@@ -30,12 +30,16 @@ def add_run(editor: Editor, name: str, paths: Sequence[str]) -> None:
 
     def work(session: Session) -> None:
         experiment = ensure_experiment(session, editor.experiment)
-        row = ensure_run(session, experiment, name, paths)
-        if json.loads(row.paths) != list(paths):
+        own = Run.experiment_id == experiment.id
+        known = session.scalars(select(Run).where(own, Run.name == name)).one_or_none()
+        if known is not None and json.loads(known.paths) == list(paths):
+            return
+        if known is not None and json.loads(known.paths):
             raise CatalogError(
                 f"run {name}: is in the catalog with other raw files: "
-                f"{', '.join(json.loads(row.paths)[:3])}"
+                f"{', '.join(json.loads(known.paths)[:3])}"
             )
+        ensure_run(session, experiment, name, paths)
         session.flush()
         change = Change("add", "run", name, after=list(paths))
         editor.note(session, experiment.id, change)

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from xfel_apps.catalog.find import find_experiment, find_trial
-from xfel_apps.catalog.models import Crystal, Event, Experiment, Run, RunGroup, RunTag, Tag, Trial
+from xfel_apps.catalog.models import Experiment, Part, Run, RunGroup, RunTag, Tag, Trial
 from xfel_apps.catalog.queries.rows import ExperimentInfo, GroupInfo, LatticeInfo, RunInfo
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.sources.paths import natural
@@ -90,14 +90,14 @@ def tags(session: Session, experiment: str) -> dict[str, int]:
 
 def outcome_counts(session: Session, trial_id: int) -> dict[int, dict[str, int]]:
     """Return run id -> outcome -> events, each event as the last stage that saw it left it."""
-    query = select(Event.run_id, Event.stage, Event.outcome, func.count())
-    query = query.where(Event.trial_id == trial_id)
-    query = query.group_by(Event.run_id, Event.stage, Event.outcome)
+    sums = [func.sum(getattr(Part, f"n_{outcome}")) for outcome in Outcome]
+    query = select(Part.run_id, Part.stage, *sums).where(Part.trial_id == trial_id)
     counts: dict[int, Counter[str]] = defaultdict(Counter)
-    for run_id, stage, code, number in session.execute(query):
-        counts[run_id][Outcome.from_code(code)] += number
+    for run_id, stage, *numbers in session.execute(query.group_by(Part.run_id, Part.stage)):
+        by_outcome = {outcome: int(n) for outcome, n in zip(Outcome, numbers, strict=True)}
+        counts[run_id].update(by_outcome)
         if stage in BEFORE:
-            counts[run_id][BEFORE[stage]] -= number
+            counts[run_id][BEFORE[stage]] -= sum(by_outcome.values())
     return {
         run_id: {name: number for name, number in by_outcome.items() if number > 0}
         for run_id, by_outcome in counts.items()
@@ -105,30 +105,23 @@ def outcome_counts(session: Session, trial_id: int) -> dict[int, dict[str, int]]
 
 
 def _lattice_counts(session: Session, trial_id: int) -> dict[int, int]:
-    query = select(Crystal.run_id, func.count()).where(Crystal.trial_id == trial_id)
-    return dict(session.execute(query.group_by(Crystal.run_id)).tuples().all())
+    query = select(Part.run_id, func.sum(Part.n_lattices)).where(Part.trial_id == trial_id)
+    rows = session.execute(query.group_by(Part.run_id))
+    return {run_id: int(number) for run_id, number in rows}
 
 
 def lattices(session: Session, experiment: str, trial: str) -> dict[str, LatticeInfo]:
     """Return run -> how many lattices it has in a trial, their mean cell and resolution."""
-    columns = (
-        Crystal.a_ang,
-        Crystal.b_ang,
-        Crystal.c_ang,
-        Crystal.alpha_deg,
-        Crystal.beta_deg,
-        Crystal.gamma_deg,
-        Crystal.d_min_ang,
-    )
-    means = [func.avg(column) for column in columns]
-    query = select(Run.name, func.count(), *means).select_from(Crystal)
-    query = query.join(Run, Run.id == Crystal.run_id).group_by(Run.name)
-    trial_id = find_trial(session, experiment, trial).id
-    rows = session.execute(query.where(Crystal.trial_id == trial_id))
-    return {
-        name: LatticeInfo(name, number, (a, b, c, alpha, beta, gamma), d_min)
-        for name, number, a, b, c, alpha, beta, gamma, d_min in rows
-    }
+    columns = ("a_ang", "b_ang", "c_ang", "alpha_deg", "beta_deg", "gamma_deg", "d_min_ang")
+    sums = [func.sum(getattr(Part, f"sum_{name}")) for name in columns]
+    query = select(Run.name, func.sum(Part.n_lattices), *sums).join(Run, Run.id == Part.run_id)
+    query = query.where(Part.trial_id == find_trial(session, experiment, trial).id)
+    found = {}
+    for name, number, *totals in session.execute(query.group_by(Run.name)):
+        if number:
+            a, b, c, alpha, beta, gamma, d_min = (total / int(number) for total in totals)
+            found[name] = LatticeInfo(name, int(number), (a, b, c, alpha, beta, gamma), d_min)
+    return found
 
 
 def groups(session: Session, experiment: str) -> list[GroupInfo]:
