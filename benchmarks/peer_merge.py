@@ -131,7 +131,7 @@ def relative_sigma(result: Result) -> Array:
     It tells how well a reflection was measured without looking at the intensity found.
     """
     each = result.unique.slots_each
-    weight = result.added.information.reshape(-1, each).sum(axis=1)
+    weight = result.added.information.sum(axis=0).reshape(-1, each).sum(axis=1)
     known = result.merged.is_measured
     relative = np.full(len(weight), np.inf)
     relative[known] = weight[known] ** -0.5 / result.merged.expected[known]

@@ -30,7 +30,8 @@ class SlotSums(Rows):
     weighted_second: F8 = column("f8", "1/photon", "weighted sum, second half")
     weight_second: F8 = column("f8", "1/photon^2", "weight, second half")
     count: NDArray[np.int64] = column("i8", "", "observations")
-    information: F8 = column("f8", "1/photon^2", "weight if it had the mean intensity expected")
+    information_first: F8 = column("f8", "1/photon^2", "weight of an intensity as expected, first")
+    information_second: F8 = column("f8", "1/photon^2", "the same, second half")
     quiet: F8 = column("f8", "1/photon^2", "weight by background noise alone")
 
 

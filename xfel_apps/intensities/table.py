@@ -82,11 +82,11 @@ class Half:
     ----------
     sums : of all slots
     informing : (n_slots,) weights that the observations of a reflection of average intensity would
-        have: the half has those that fulfil the limits by themselves; None: those of the whole
+        have: the half has those that fulfil the limits by themselves
     """
 
     sums: Sums
-    informing: Array | None = None
+    informing: Array
 
 
 def build(
@@ -118,10 +118,7 @@ def build(
         mean.intensity[measured], mean.sigma[measured], expected[measured], unique.centric[measured]
     )
     none = np.zeros_like(counts)
-    in_half = [
-        measured if half.informing is None else measured & _informed(half.informing, limit)
-        for half in halves
-    ]
+    in_half = [measured & _informed(half.informing, limit) for half in halves]
     first, second = (
         _mean(half.sums, none, each).where(chosen)
         for half, chosen in zip(halves, in_half, strict=True)

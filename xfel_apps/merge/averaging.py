@@ -322,7 +322,7 @@ class Averager:
         weighted, weight, counts, informing, quiet = found.reshape(5, self.n_slots, 2)
         first, second = (Sums(weighted[:, i].copy(), weight[:, i].copy()) for i in (0, 1))
         n_each = counts.sum(axis=1).astype(np.int64)
-        return Totals((first, second), n_each, informing.sum(axis=1), quiet.sum(axis=1))
+        return Totals((first, second), n_each, informing.T.copy(), quiet.sum(axis=1))
 
     def _totals(self, state: State, half: NDArray[np.int8], block: Block) -> Array:
         """Return (5, 2 n_slots) of a block, halves apart, in the order of `Totals`."""

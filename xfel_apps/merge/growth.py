@@ -78,7 +78,8 @@ class Older:
             Sums(slots.weighted_first, slots.weight_first),
             Sums(slots.weighted_second, slots.weight_second),
         )
-        return Totals(halves, slots.count, slots.information, slots.quiet)
+        information = np.stack([slots.information_first, slots.information_second])
+        return Totals(halves, slots.count, information, slots.quiet)
 
     @property
     def scatter(self) -> Scatter:

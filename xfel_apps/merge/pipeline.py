@@ -119,8 +119,11 @@ def merge(
         totals = averager.before.plus(added)
         merged = build(
             unique,
-            (state.sums, totals.counts, totals.information),
-            (Half(totals.halves[0]), Half(totals.halves[1])),
+            (state.sums, totals.counts, totals.information.sum(axis=0)),
+            (
+                Half(totals.halves[0], totals.information[0]),
+                Half(totals.halves[1], totals.information[1]),
+            ),
             state.prior,
             Limits(settings.min_observations, settings.max_relative_sigma),
         )

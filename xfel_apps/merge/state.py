@@ -59,6 +59,7 @@ def _slots(totals: Totals) -> SlotSums:
         weighted_second=second.weighted,
         weight_second=second.weight,
         count=totals.counts,
-        information=totals.information,
+        information_first=totals.information[0],
+        information_second=totals.information[1],
         quiet=totals.quiet,
     )

@@ -108,7 +108,7 @@ class Totals:
     ----------
     halves : sums of all slots in each half of the crystals
     counts : (n_slots,) observations
-    information : (n_slots,) weights if every reflection had the mean intensity expected. They tell
+    information : (2, n_slots) weights in each half if every reflection had the mean intensity expected. They tell
         which reflections were recorded well enough, without looking at the intensity that was
         found: to choose by that would bias what is chosen.
     quiet : (n_slots,) weights by background noise alone
@@ -123,7 +123,12 @@ class Totals:
     def none(cls, n_slots: int) -> "Totals":
         """Return the sums of no observation."""
         zero = np.zeros(n_slots)
-        return cls((Sums(zero, zero), Sums(zero, zero)), zero.astype(np.int64), zero, zero)
+        return cls(
+            (Sums(zero, zero), Sums(zero, zero)),
+            zero.astype(np.int64),
+            np.zeros((2, n_slots)),
+            zero,
+        )
 
     @property
     def sums(self) -> Sums:
