@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from xfel_apps.config import Section, digest
 from xfel_apps.containers.results import LIVE
@@ -42,6 +42,11 @@ class Experiment(Section):
     preset: Preset = "final"
     """Best results (the defaults), or quick ones for a shift: `live` changes some defaults (see
     docs/reference/presets.md). Settings that are given count more than the preset's."""
+    catalog: str = ""
+    """Database that people share: a file, or a URL such as postgresql://user@host/database. Its
+    password comes from $XFELFLOW_DB_PASSWORD or a file of mode 600. Empty: none is kept."""
+    experiment: Name = "main"
+    """Name of the experiment in the catalog."""
     runs: dict[Name, list[str]] = Field(default_factory=dict)
     """Run name -> raw files: paths, globs, folders or lists of files."""
     datasets: dict[Name, list[Name]] = Field(default_factory=dict)
@@ -61,6 +66,19 @@ class Experiment(Section):
     @classmethod
     def _fill_from_preset(cls, data: Any) -> Any:
         return with_preset(data) if isinstance(data, Mapping) else data
+
+    @field_validator("catalog")
+    @classmethod
+    def _has_no_password(cls, url: str) -> str:
+        """Refuse a password without saying it: what pydantic says names the value."""
+        user = url.partition("://")[2].rpartition("@")[0]
+        if ":" in user or "password=" in url.lower():
+            raise SettingsError(
+                "catalog: a password stands in the URL; take it out and put it into "
+                "$XFELFLOW_DB_PASSWORD, or into a file of mode 600 that $XFELFLOW_DB_PASSWORD_FILE "
+                "names"
+            )
+        return url
 
     @model_validator(mode="after")
     def _datasets_have_runs(self) -> Self:
