@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 
 BEAT_S = 15.0
@@ -29,6 +30,8 @@ class Changes:
         self._probes = probes
         self._look_s = look_s
         self._states: dict[str, Hashable] = dict.fromkeys(probes)
+        self._looking = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: set[asyncio.Queue[None]] = set()
         self._pending: dict[asyncio.Queue[None], set[str]] = {}
 
@@ -41,30 +44,42 @@ class Changes:
 
         Where a probe fails (a file system or a database that is away), that is a state too.
         """
-        changed = set()
-        for topic, probe in self._probes.items():
-            try:
-                state = probe()
-            except Exception as err:  # the server outlives whatever it watches
-                state = f"away: {type(err).__name__}"
-                if state != self._states[topic]:
-                    logger.warning("%s cannot be looked at: %s", topic, err)
+        with self._looking:
+            return {
+                topic for topic, probe in self._probes.items() if self._has_changed(topic, probe)
+            }
+
+    def _has_changed(self, topic: str, probe: Probe) -> bool:
+        try:
+            state = probe()
+        except Exception as err:  # the server outlives whatever it watches
+            state = f"away: {err}"
             if state != self._states[topic]:
-                self._states[topic] = state
-                changed.add(topic)
-        return changed
+                logger.warning("%s cannot be looked at: %s", topic, err)
+        has_changed = state != self._states[topic]
+        self._states[topic] = state
+        return has_changed
+
+    def look_and_tell(self) -> None:
+        """Look now, as something was just changed from here, and tell who listens."""
+        self.tell(self.look())
 
     async def watch(self) -> None:
         """Look again and again, and tell who listens."""
         loop = asyncio.get_running_loop()
         while True:
             start_s = loop.time()
-            self.tell(await asyncio.to_thread(self.look))
+            self._tell(await asyncio.to_thread(self.look))
             took_s = loop.time() - start_s
             await asyncio.sleep(max(self._look_s - took_s, took_s * (1.0 / SHARE - 1.0)))
 
     def tell(self, topics: set[str]) -> None:
-        """Tell all listeners; who is slow is told once of many changes."""
+        """Tell all listeners, from any thread; who is slow is told once of many changes."""
+        if self._loop is None:  # nobody can listen yet
+            return
+        self._loop.call_soon_threadsafe(self._tell, topics)
+
+    def _tell(self, topics: set[str]) -> None:
         for queue in self._listeners if topics else ():
             self._pending[queue] |= topics
             with contextlib.suppress(asyncio.QueueFull):
@@ -77,6 +92,7 @@ class Changes:
 
     async def listen(self) -> AsyncIterator[str]:
         """Yield server-sent events: one on each change, with the topics that have changed."""
+        self._loop = asyncio.get_running_loop()
         queue: asyncio.Queue[None] = asyncio.Queue(maxsize=1)
         self._listeners.add(queue)
         self._pending[queue] = set()

@@ -27,6 +27,14 @@ def serve(
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0: a free one")] = 8765,
     results: Results = Path("results"),
+    catalog: Annotated[
+        str,
+        typer.Option(metavar="URL", help="of the catalog [default: catalog.db beside the results]"),
+    ] = "",
+    experiment: Annotated[
+        str,
+        typer.Option(help="in the catalog [default: that with these results, or the only one]"),
+    ] = "",
     allow_host: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="a name that browsers call this machine by; repeatable"),
@@ -45,11 +53,9 @@ def serve(
     from xfel_apps.dashboard.run import run_server
     from xfel_apps.dashboard.settings import DashboardSettings
 
-    run_server(
-        DashboardSettings.checked(
-            {"host": host, "port": port, "results": results, "hosts": tuple(allow_host or ())}
-        )
-    )
+    given = {"host": host, "port": port, "results": results, "catalog": catalog}
+    given |= {"experiment": experiment, "hosts": tuple(allow_host or ())}
+    run_server(DashboardSettings.checked(given))
 
 
 def token(

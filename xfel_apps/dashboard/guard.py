@@ -19,7 +19,7 @@ HEADERS = {
             "style-src 'self' 'unsafe-inline'",  # Plotly sets the style of what it draws
             "img-src 'self' data: blob:",
             "connect-src 'self'",
-            "form-action 'none'",
+            "form-action 'self'",
             "frame-ancestors 'none'",
             "base-uri 'none'",
         )

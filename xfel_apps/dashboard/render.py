@@ -1,5 +1,7 @@
 """Templates to pages: everything that is put into one is escaped."""
 
+import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,19 @@ def _percent(part: float | None, whole: float | None = 1.0) -> str:
     return f"{100.0 * part / whole:.1f} %"
 
 
+def _when(seconds: float | None) -> str:
+    """Return a time [s since 1970] as people here say it; the day only where it is another."""
+    if not seconds:
+        return "–"
+    then, now = datetime.fromtimestamp(seconds), datetime.now()
+    return f"{then:%H:%M:%S}" if then.date() == now.date() else f"{then:%Y-%m-%d %H:%M}"
+
+
+def _setting(value: object) -> str:
+    """Return a setting's value as an experiment file has it."""
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
@@ -36,6 +51,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": _number, "percent": _percent, "duration": duration}
+    environment.filters |= {"when": _when, "setting": _setting}
     return environment
 
 

@@ -5,7 +5,7 @@ import contextlib
 import gzip
 import socket
 from collections.abc import AsyncIterator
-from functools import cache, partial
+from functools import cache
 from importlib import resources
 from typing import Annotated
 
@@ -15,16 +15,13 @@ from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from xfel_apps.dashboard import results
-from xfel_apps.dashboard.cache import Cache
-from xfel_apps.dashboard.changes import Changes
 from xfel_apps.dashboard.guard import Guard
 from xfel_apps.dashboard.pages import pages
 from xfel_apps.dashboard.render import STATIC, render
-from xfel_apps.dashboard.server_state import changes_of
+from xfel_apps.dashboard.room import Room, room_of
 from xfel_apps.dashboard.sessions import COOKIE, HOW, LASTS_S, Sessions, same_origin, sessions_of
 from xfel_apps.dashboard.settings import DashboardSettings
-from xfel_apps.errors import XfelError
+from xfel_apps.errors import ConflictError, XfelError
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 MAX_TOKEN = 200
@@ -33,18 +30,8 @@ MAX_TOKEN = 200
 def create_app(settings: DashboardSettings) -> FastAPI:
     """Return the dashboard as an ASGI app."""
     app = FastAPI(title="xfelflow", docs_url=None, redoc_url=None, lifespan=_lifespan)
-    app.state.settings = settings
+    app.state.room = Room(settings)
     app.state.sessions = Sessions(settings.results)
-    app.state.cache = Cache()
-    app.state.changes = Changes(
-        {
-            "live": partial(results.live_state, settings.results),
-            "results": partial(results.manifests_state, settings.results),
-            "merged": partial(results.merged_state, settings.results),
-            "shots": partial(results.shots_state, settings.results),
-        },
-        settings.look_s,
-    )
     app.add_api_route("/", _front)
     app.add_api_route("/events", _events)
     app.add_api_route("/login", _login, methods=["POST"], dependencies=[Depends(same_origin)])
@@ -70,11 +57,14 @@ def _hosts(settings: DashboardSettings) -> set[str]:
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    task = asyncio.create_task(app.state.changes.watch())
+    room: Room = app.state.room
+    await asyncio.to_thread(room.changes.look)
+    task = asyncio.create_task(room.changes.watch())
     yield
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+    room.close()
 
 
 def _front(request: Request) -> RedirectResponse:
@@ -84,7 +74,7 @@ def _front(request: Request) -> RedirectResponse:
 
 async def _events(request: Request) -> StreamingResponse:
     """Tell a browser what changes, as long as it listens."""
-    changes = changes_of(request)
+    changes = room_of(request).changes
     if changes.is_full:
         raise HTTPException(503, "too many browsers listen already")
     headers = {"X-Accel-Buffering": "no"}
@@ -139,7 +129,7 @@ def _answer(request: Request, status: int, detail: object) -> Response:
 
 
 async def _expected(request: Request, err: Exception) -> Response:
-    return _answer(request, 400, str(err))
+    return _answer(request, 409 if isinstance(err, ConflictError) else 400, str(err))
 
 
 async def _refused(request: Request, err: Exception) -> Response:

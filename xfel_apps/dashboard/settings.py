@@ -16,6 +16,10 @@ class DashboardSettings(Section):
     """Port to listen on; 0 takes a free one."""
     results: Path = Path("results")
     """Folder of all trials' results."""
+    catalog: str = ""
+    """URL of the catalog; empty: the file `catalog.db` beside the results."""
+    experiment: str = ""
+    """Name of the experiment in the catalog; empty: that with these results, or the only one."""
     hosts: tuple[str, ...] = ()
     """More names that browsers may call this machine by."""
     max_body_bytes: int = Field(default=65536, gt=0)

@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from xfel_apps.dashboard.pages.page import Page
 from xfel_apps.dashboard.render import render
-from xfel_apps.dashboard.server_state import results_of
+from xfel_apps.dashboard.room import room_of
 from xfel_apps.errors import ContainerError
 from xfel_apps.live.layout import LiveFolder
 from xfel_apps.live.status import Status
@@ -30,6 +30,6 @@ def part(request: Request) -> HTMLResponse:
 
 def _context(request: Request) -> dict[str, Any]:
     try:
-        return {"status": Status.read(LiveFolder(results_of(request))), "problem": ""}
+        return {"status": Status.read(LiveFolder(room_of(request).results)), "problem": ""}
     except ContainerError as err:
         return {"status": None, "problem": str(err)}

@@ -14,9 +14,16 @@ export function say(text, kind = "bad") {
   setTimeout(() => box.remove(), kind === "bad" ? 20000 : 6000);
 }
 
+// What is not JSON is text: the server says what is wrong with it.
+function asJson(text) {
+  if (text === "") return null;
+  try { return JSON.parse(text); } catch { return text; }
+}
+
 function valueOf(field) {
   if (field.type === "checkbox") return field.checked;
-  if (field.dataset.kind === "json") return field.value.trim() === "" ? null : JSON.parse(field.value);
+  if (field.dataset.kind === "json") return asJson(field.value.trim());
+  if (field.dataset.kind === "optional") return field.value.trim() === "" ? null : field.value;
   if (field.dataset.kind === "list") return field.value.split(",").map(x => x.trim()).filter(x => x);
   if (field.dataset.kind === "number") return field.value === "" ? null : Number(field.value);
   if (field.multiple) return [...field.selectedOptions].map(option => option.value);
@@ -28,7 +35,7 @@ export function bodyOf(form) {
   const body = {};
   for (const field of form.elements) {
     if (!field.name || field.disabled) continue;
-    if (field.dataset.initial !== undefined && String(field.type === "checkbox" ? field.checked : field.value) === field.dataset.initial) continue;
+    if (field.dataset.initial !== undefined && !isChanged(field)) continue;
     let node = body;
     const parts = field.name.split(".");
     for (const part of parts.slice(0, -1)) node = node[part] ??= {};
@@ -57,12 +64,15 @@ function shown(form, text, kind) {
   place.className = `form-message ${kind}`;
 }
 
-function isNew(form, field) {
-  try { valueOf(field); return true; } catch {
-    shown(form, `${field.name}: not JSON`, "bad");
-    field.focus();
-    return false;
-  }
+function isChanged(field) {
+  return String(field.type === "checkbox" ? field.checked : field.value) !== field.dataset.initial;
+}
+
+function countChanges(form) {
+  const place = form.querySelector("#n-changed");
+  if (!place) return;
+  const changed = [...form.querySelectorAll("[data-initial]")].filter(isChanged);
+  place.textContent = changed.length ? `changed: ${changed.map(field => field.id).join(", ")}` : "nothing changed yet";
 }
 
 async function submit(element, body, refresh) {
@@ -102,11 +112,17 @@ export function bindForms(refresh) {
     const form = event.target;
     if (form.dataset.send === undefined) return;
     event.preventDefault();
-    if ([...form.elements].every(field => !field.name || isNew(form, field))) submit(form, bodyOf(form), refresh);
+    submit(form, bodyOf(form), refresh);
   });
   document.addEventListener("click", event => {
     const button = event.target.closest("button[data-send]");
     if (button) submit(button, JSON.parse(button.dataset.body ?? "{}"), refresh);
+  });
+  document.addEventListener("input", event => {
+    const field = event.target;
+    if (field.dataset.initial === undefined) return;
+    field.classList.toggle("changed-value", isChanged(field));
+    countChanges(field.form);
   });
   document.addEventListener("change", event => {
     if (event.target.matches("select[data-go]")) location.assign(event.target.value);
