@@ -108,9 +108,9 @@ class Totals:
     ----------
     halves : sums of all slots in each half of the crystals
     counts : (n_slots,) observations
-    information : (2, n_slots) weights in each half if every reflection had the mean intensity expected. They tell
-        which reflections were recorded well enough, without looking at the intensity that was
-        found: to choose by that would bias what is chosen.
+    information : (2, n_slots) weights in each half if every reflection had the mean intensity
+        expected. They tell which reflections were recorded well enough, without looking at the
+        intensity that was found: to choose by that would bias what is chosen.
     quiet : (n_slots,) weights by background noise alone
     """
 
