@@ -1,15 +1,14 @@
 """Stage 2 of diffBragg: structure factors from every pixel beside those of the standard merge.
 
-`cc_true_*`: on the nanoBragg stills, correlation of intensities with the truth over the
-reflections that both have, overall and by shell of resolution. `cc_anom_*`: correlation of the
-anomalous differences I(+) - I(-) with the true ones, on a run that is simulated here with two Gd
-a molecule. Everything starts from our merge of the same shots; the truth is only compared with.
+On the nanoBragg stills (`cc_true_*`: correlation of intensities with the truth), and on a run that
+is simulated here with two Gd a molecule (`cc_anom_*`: that of the anomalous differences I(+) -
+I(-)), overall and by shell of resolution, over the reflections that both have. Everything starts
+from our merge of the same shots; the truth is only compared with. `cc_half_*` are over the
+reflections that both measured in both halves. `sigma_z_*`: rms of (I - true) / sigma in five bins
+of true intensity.
 
-`weak_scaling_overhead`: iterations of 1, 2, 4 and 8 ranks on two copies of the stills a rank, all
-shared out anew: processor time of the busiest rank, the sum over all ranks in it, over the mean of
-what the ranks spent on their lattices, less one. So it has in it how even the shares are and what
-communication costs, and not how much slower the cores are where more ranks than cores share them
-(`iteration_cpu_s` shows that). A rank that waits sleeps.
+`shots`: how much is known from some of the shots, see `benchmarks.stage2_shots`; `--picture` draws
+it. `weak_scaling_*`: see `benchmarks.stage2_scaling`.
 """
 
 import argparse
@@ -18,39 +17,36 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gemmi
-import h5py
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.data import data_folder
 from benchmarks.stage1 import inputs_of, process
+from benchmarks.stage2_scaling import scaling
+from benchmarks.stage2_shots import SHOTS, Shots, draw
+from benchmarks.stage2_truth import (
+    WAYS,
+    agreement,
+    anomalous_agreement,
+    anomalous_precision,
+    both_ways,
+    by_shell,
+    halves_agreement,
+    precision,
+    rounded,
+    sigma_check,
+    write_truth,
+)
 from xfel_apps import mpi
 from xfel_apps.containers.factors import FactorsManifest
 from xfel_apps.diffbragg.run import refine_run
-from xfel_apps.diffbragg.settings import DiffbraggSettings
-from xfel_apps.factors import refine as factors_refine
-from xfel_apps.factors.dataset import Dataset
-from xfel_apps.factors.refine import Refiner
 from xfel_apps.factors.run import Inputs, refine_factors
 from xfel_apps.factors.settings import FactorsSettings
-from xfel_apps.factors.share import total
-from xfel_apps.intensities.agreement import correlation
-from xfel_apps.intensities.mtz import Header, write_mtz
 from xfel_apps.worker import WorkerSettings
 
-Array = NDArray[np.float64]
-
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
-RANKS = (1, 2, 4, 8)
-N_TIMED, COPIES = 4, 2
-SHOTS = DiffbraggSettings(max_boxes=3000, d_min_ang=2.0, oversample=1, model_error=0.0)
 ANOMALOUS = ["crystal.heavy_element=Gd", "crystal.anomalous=true", "hit_fraction=0.9"]
 CELL = ["--cell", "79.2 79.2 38 90 90 90", "--space-group", "P43212"]
+N_SHELLS, N_ANOMALOUS_SHELLS = 10, 5
 
 
 def xfelflow(*arguments: str) -> None:
@@ -67,68 +63,47 @@ def simulated(folder: Path, shots: int) -> None:
     xfelflow("process", str(folder / "raw" / "run_master.h5"), "--out", str(folder), *given)
 
 
-def write_truth(truth: Path, path: Path) -> None:
-    """Write the true intensities as an MTZ file."""
-    with h5py.File(truth) as file:
-        group = gemmi.SpaceGroup(str(file.attrs["space_group"]))
-        header = Header(gemmi.UnitCell(*file.attrs["base_cell"]), group, 1.3)
-        write_mtz(path, file["F_hkl"][()], [("IMEAN", "J", file["I_true"][()])], header, [])
-
-
-def refined(folder: Path, truth: Path, *, friedel_apart: bool) -> tuple[FactorsManifest, float]:
+def refined(shots: Shots) -> tuple[FactorsManifest, float]:
     """Return the manifest of refined structure factors, and the CPU time of stage 2 [s]."""
-    inputs, shots = inputs_of(folder), folder / "all-boxes" / "refined.json"
-    if not shots.is_file():
-        refine_run(mpi.serial(), inputs, shots, SHOTS, WorkerSettings())
-    write_truth(truth, folder / "truth.mtz")
-    settings = FactorsSettings(reference=folder / "truth.mtz", friedel_apart=friedel_apart)
+    folder = shots.folder
+    inputs, lattices = inputs_of(folder), folder / "all-boxes" / "refined.json"
+    if not lattices.is_file():
+        refine_run(mpi.serial(), inputs, lattices, SHOTS, WorkerSettings())
+    write_truth(shots.truth, folder / "truth.mtz")
+    settings = FactorsSettings(
+        reference=folder / "truth.mtz", friedel_apart=shots.friedel_apart, n_shells=N_SHELLS
+    )
     began = time.process_time()
     manifest = refine_factors(
         mpi.serial(),
-        Inputs([inputs.events], [shots], inputs.merged),
+        Inputs([inputs.events], [lattices], inputs.merged),
         folder / "factors" / "factors.json",
         settings,
     )
     return manifest, time.process_time() - began
 
 
-def differences(path: Path, labels: tuple[str, str]) -> dict[tuple[int, ...], float]:
-    """Return the anomalous differences in an MTZ file by Miller index."""
-    mtz = gemmi.read_mtz_file(str(path))
-    plus, minus = (np.asarray(mtz.column_with_label(label).array, float) for label in labels)
-    hkl = map(tuple, np.asarray(mtz.make_miller_array()).tolist())
-    return {h: d for h, d in zip(hkl, plus - minus, strict=True) if np.isfinite(d)}
-
-
-def anomalous(folder: Path) -> dict[str, Any]:
+def anomalous(shots: Shots) -> dict[str, Any]:
     """Return how well anomalous differences come out, with either."""
-    truth = folder / "raw" / "truth.h5"
-    manifest, _ = refined(folder, truth, friedel_apart=True)
-    with h5py.File(truth) as file:
-        true_d = file["F_plus"][()] ** 2 - file["F_minus"][()] ** 2
-        true = dict(zip(map(tuple, file["F_hkl"][()].tolist()), true_d.tolist(), strict=True))
-    labels = ("I(+)", "I(-)")
-    found = [
-        differences(inputs_of(folder).merged.with_name("merged.mtz"), labels),
-        differences(folder / "factors" / "refined.mtz", labels),
-    ]
-    common = sorted(set(found[0]) & set(found[1]) & {h for h, d in true.items() if abs(d) > 0.0})
-    expected = np.array([true[h] for h in common])
-    values = [np.array([one[h] for h in common]) for one in found]
+    manifest, _ = refined(shots)
+    paths = (inputs_of(shots.folder).merged.with_name("merged.mtz"), shots.folder / "factors")
+    table = both_ways(paths[0], paths[1] / "refined.mtz", shots.truth)
+    overall = anomalous_agreement(table)
     return {
         "anom_lattices": manifest.n_lattices - len(manifest.rejected),
-        "n_anom": len(common),
-        "cc_anom_merge": correlation(values[0], expected),
-        "cc_anom_stage2": correlation(values[1], expected),
+        "n_anom": overall["n"],
+        "cc_anom_merge": overall["merge"],
+        "cc_anom_stage2": overall["stage2"],
+        "anom_shells": by_shell(table, N_ANOMALOUS_SHELLS, anomalous_agreement),
     }
 
 
-def science(folder: Path) -> dict[str, Any]:
+def science(shots: Shots) -> dict[str, Any]:
     """Return how well intensities come out on the nanoBragg stills, with either."""
-    truth = data_folder("nanobragg_lysozyme") / "truth.h5"
-    manifest, cpu_s = refined(folder, truth, friedel_apart=False)
+    manifest, cpu_s = refined(shots)
+    merged = inputs_of(shots.folder).merged.with_name("merged.mtz")
+    table = both_ways(merged, shots.folder / "factors" / "refined.mtz", shots.truth)
     overall, *shells = manifest.compared
-    halves = manifest.statistics["overall"]["cc_half"]
     return {
         "lattices": manifest.n_lattices - len(manifest.rejected),
         "iterations": len(manifest.iterations),
@@ -136,97 +111,41 @@ def science(folder: Path) -> dict[str, Any]:
         "model_error": [round(value, 4) for value in manifest.model_error],
         "n_both": overall["n"],
         "n_stage2": overall["n_refined"],
-        "cc_half_merge": manifest.merged_statistics["overall"]["cc_half"],
-        "cc_half_stage2": halves,
         "cc_true_merge": overall["cc_merged"],
         "cc_true_stage2": overall["cc_refined"],
-        "shells": [
-            {
-                "d_min_ang": round(row["d_min_ang"], 2),
-                "n": row["n"],
-                "merge": row["cc_merged"],
-                "stage2": row["cc_refined"],
-                "n_stage2": row["n_refined"],
-                "stage2_all": row["cc_all_refined"],
-            }
-            for row in shells
-        ],
+        "shells": by_shell(table, N_SHELLS, lambda one: agreement(one) | halves_agreement(one)),
+        "all_of_stage2": [[row["n_refined"], round(row["cc_all_refined"], 4)] for row in shells],
+        **{f"sigma_z_{way}": sigma_check(table, way) for way in WAYS},
     }
 
 
-def iterate(folder: Path) -> None:
-    """Print the CPU time of an iteration on the busiest rank, the same work for each [s]."""
-    comm, inputs = mpi.world(), inputs_of(folder)
-    shots = folder / "all-boxes" / "refined.json"
-    dataset = Dataset.read([inputs.events], [shots], inputs.merged, FactorsSettings())
-    dataset = replace(dataset, runs=dataset.runs * (COPIES * comm.size))
-    lattices = dataset.lattices_of(comm.rank, comm.size)
-    refiner = Refiner(comm, lattices, dataset.s2, dataset.settings)
-    model = dataset.first_model
-    refiner.begin(model)
-    summing = _Summing()
-    vars(factors_refine)["total"] = summing
-    began = time.process_time()
-    for _ in range(N_TIMED):
-        model = refiner.iterate(model)
-    whole = (time.process_time() - began) / N_TIMED
-    own = whole - summing.cpu_s / N_TIMED
-    every = comm.gather((whole, own))
-    if every is not None:
-        print(json.dumps(np.array(every).T.tolist()))
-
-
-class _Summing:
-    """The sum over all ranks, its CPU time counted [s]."""
-
-    def __init__(self) -> None:
-        self.cpu_s = 0.0
-
-    def __call__(self, comm: mpi.Comm, mine: NDArray[np.int64]) -> Array:
-        began = time.process_time()
-        result = total(comm, mine)
-        self.cpu_s += time.process_time() - began
-        return result
-
-
-def scaling(folder: Path) -> dict[str, Any]:
-    """Return the CPU time of an iteration by number of ranks, and the overhead."""
-    busiest, overhead = {}, {}
-    for size in RANKS:
-        work = [sys.executable, "-m", "mpi4py", "-m", "benchmarks.stage2", "--work", str(folder)]
-        made = subprocess.run(
-            [str(MPIEXEC), "-n", str(size), *work], check=True, capture_output=True, text=True
-        )
-        whole, own = np.array(json.loads(made.stdout.splitlines()[-1]))
-        busiest[str(size)] = round(float(whole.max()), 3)
-        overhead[str(size)] = round(float(whole.max() / own.mean()) - 1.0, 3)
-    return {
-        "iteration_cpu_s": busiest,
-        "overhead_by_ranks": overhead,
-        "weak_scaling_overhead": max(overhead.values()),
-    }
+def arguments() -> argparse.Namespace:
+    """Return what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, help="keep the products here, or use them again")
+    parser.add_argument("--shots", type=int, default=150, help="simulated, with heavy atoms")
+    parser.add_argument("--picture", type=Path, help="draw correlations by number of shots here")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Print one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, help="keep the products here, or use them again")
-    parser.add_argument("--shots", type=int, default=150, help="simulated, with heavy atoms")
-    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.work:
-        iterate(args.work)
-        return
+    args = arguments()
     with tempfile.TemporaryDirectory() as name:
         folder = (args.folder or Path(name)).resolve()
-        stills, heavy = folder / "stills", folder / "heavy"
-        if not (stills / "run" / "reflections.json").is_file():
-            process(stills)
-        figures = science(stills) | scaling(stills)
-        if not (heavy / "run" / "reflections.json").is_file():
-            simulated(heavy, args.shots)
+        stills = Shots(folder / "stills", data_folder("nanobragg_lysozyme") / "truth.h5", precision)
+        heavy_truth = folder / "heavy" / "raw" / "truth.h5"
+        heavy = Shots(folder / "heavy", heavy_truth, anomalous_precision, friedel_apart=True)
+        if not (stills.folder / "run" / "reflections.json").is_file():
+            process(stills.folder)
+        figures = science(stills) | scaling(stills.folder)
+        if not (heavy.folder / "run" / "reflections.json").is_file():
+            simulated(heavy.folder, args.shots)
         figures |= anomalous(heavy)
-    print(json.dumps(figures))
+        figures["shots"] = {"true": stills.curve(), "anom": heavy.curve()}
+        if args.picture:
+            draw(list(figures["shots"].values()), args.picture)
+    print(json.dumps(rounded(figures)))
 
 
 if __name__ == "__main__":
