@@ -1,18 +1,25 @@
 """The catalog has what the containers have, from whatever state it begins."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select, text
 
 from tests.tiny_trial import crystal_columns, spots_of
-from xfel_apps.catalog import Catalog
-from xfel_apps.catalog.models import Crystal, Event, Run
+from xfel_apps.catalog import Catalog, CatalogError, open_catalog, upgrade_catalog
+from xfel_apps.catalog.models import Crystal, Event, Run, Trial
 from xfel_apps.catalog.queries import runs
+from xfel_apps.catalog.queries.runs import outcome_counts
 from xfel_apps.catalog.schema import upgrade
 from xfel_apps.catalog.sync import Source, Sync
 from xfel_apps.catalog.url import checked_url
+from xfel_apps.containers.outcome import Outcome
+from xfel_apps.containers.product import ShotResult
 from xfel_apps.containers.results import RunResults
+from xfel_apps.containers.spots import SPOTS
+from xfel_apps.containers.writer import ContainerWriter
 
 N_ROWS = 2 * (20 + 18 + 12 + 10)
 """Of two runs of 20 shots: events, spots, crystals, reflections."""
@@ -47,6 +54,24 @@ def state(catalog: Catalog) -> dict:
         return {"events": events, "crystals": crystals, "runs": runs(session, "exp", "000")}
 
 
+def write_spots(run: Path, rank: int, events: range) -> None:
+    """Write what a rank found in events: every other one is a miss."""
+    with ContainerWriter(run / "spots", rank, SPOTS, "digest") as writer:
+        for event in events:
+            outcome = Outcome.MISS if event % 2 else Outcome.HIT_NOT_INDEXED
+            writer.append(event, ShotResult(outcome), 1e9 + event, 0.1)
+
+
+def outcomes(catalog: Catalog) -> dict[str, int]:
+    """Return how many events of run r1 ended how, as stage spotfind says."""
+    with catalog.reading() as session:
+        (run,) = runs(session, "exp", "000")
+        counts = outcome_counts(session, session.scalars(select(Trial.id)).one())
+        n_passed_on = counts[run.id].pop("pending", 0)
+        assert n_passed_on == 0
+        return counts[run.id]
+
+
 def test_everything_comes_from_nothing_and_once(catalog_url: str, tiny_trial: Path) -> None:
     catalog = opened(catalog_url)
     assert sync(catalog, tiny_trial) == N_ROWS
@@ -66,3 +91,86 @@ def test_everything_comes_from_nothing_and_once(catalog_url: str, tiny_trial: Pa
         assert row[3] == pytest.approx(columns["cell"][0][0])
         assert row[4] == columns["n_indexed"][0]
     catalog.close()
+
+
+def test_a_part_that_grows_is_gone_on_with(database_of, tmp_path: Path) -> None:
+    catalog, trial = opened(database_of("sqlite")), tmp_path / "results" / "000"
+    write_spots(trial / "r1", 0, range(30))
+    one = Sync(catalog, Source("exp", trial.parent, {}))
+    assert one.look() == 30
+    write_spots(trial / "r1", 1, range(20, 50))
+    assert one.look() == 20  # events 20 to 29 count once
+    assert one.look() == 0
+    assert sync(catalog, trial) == 0
+    assert outcomes(catalog) == {"miss": 25, "hit_not_indexed": 25}
+
+
+def test_files_that_were_made_anew_replace_what_they_were(database_of, tmp_path: Path) -> None:
+    catalog, trial = opened(database_of("sqlite")), tmp_path / "results" / "000"
+    write_spots(trial / "r1", 0, range(30))
+    write_spots(trial / "r1", 1, range(30, 60))
+    one = Sync(catalog, Source("exp", trial.parent, {}))
+    assert one.look() == 60
+    for path in (trial / "r1" / "spots").glob("*.h5"):
+        path.unlink()
+    write_spots(trial / "r1", 0, range(10))
+    assert one.look() == 10
+    assert sync(catalog, trial) == 0
+    assert sum(outcomes(catalog).values()) == 10
+
+
+def test_writers_of_the_same_rows_insert_them_once(catalog_url: str, tmp_path: Path) -> None:
+    trial = tmp_path / "results" / "000"
+    for rank in range(8):
+        write_spots(trial / "r1", rank, range(rank * 50, rank * 50 + 100))  # half of them twice
+    opened(catalog_url).close()
+    begin = threading.Barrier(6)
+
+    def write() -> int:
+        catalog = open_catalog(catalog_url, pool_size=1)
+        begin.wait(60)
+        try:
+            return sync(catalog, trial)
+        finally:
+            catalog.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        found = [pool.submit(write) for _ in range(6)]
+        assert sum(item.result(120) for item in found) == 450
+    catalog = open_catalog(catalog_url)
+    assert sync(catalog, trial) == 0
+    assert outcomes(catalog) == {"miss": 225, "hit_not_indexed": 225}
+    with catalog.reading() as session:
+        assert session.scalar(select(func.count()).select_from(Event)) == 450
+
+
+def test_data_of_the_schema_before_stay_and_are_made_whole(
+    catalog_url: str, tmp_path: Path
+) -> None:
+    trial = tmp_path / "results" / "000"
+    write_spots(trial / "r1", 0, range(40))
+    before = Catalog(checked_url(catalog_url))
+    with before.connected() as connection:
+        upgrade(connection, "0001")
+        values = "1, 'exp', 'results', 1.0, 1"
+        connection.execute(text(f"insert into experiments values ({values})"))
+        connection.execute(text("insert into runs values (1, 1, 'r1', '[]', 40, 'new', 1.0, 3)"))
+        values = "1, 1, 0, '000', '{}', 'd', null, 'mine', 1.0, 'me'"
+        connection.execute(text(f"insert into trials values ({values})"))
+        connection.execute(text("insert into tags values (1, 1, 'apo', 1.0)"))
+        connection.execute(text("insert into run_tags values (1, 1)"))
+        values = "1, 1, 1, 'spotfind', 'spots/rank-0000.h5', 5, 1.0"
+        connection.execute(text(f"insert into parts values ({values})"))
+        for event in range(5):
+            values = f"1, 1, 'spotfind', {event}, 2, '', 1.0, 2.0, 0.5, 'h', 0"
+            connection.execute(text(f"insert into events values ({values})"))
+    with pytest.raises(CatalogError, match="catalog upgrade"):
+        open_catalog(catalog_url)
+    upgrade_catalog(catalog_url)
+    catalog = open_catalog(catalog_url)
+    with catalog.reading() as session:
+        (run,) = runs(session, "exp", "000")
+        assert (run.tags, run.revision) == (("apo",), 3)
+        assert session.scalar(select(func.count()).select_from(Event)) == 5
+    assert sync(catalog, trial) == 40
+    assert outcomes(catalog) == {"miss": 20, "hit_not_indexed": 20}

@@ -9,7 +9,9 @@ from pathlib import Path
 import gemmi
 import pytest
 
+from xfel_apps.catalog import open_catalog, queries
 from xfel_apps.containers.manifest import Manifest
+from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.launch import workflow_folder
 
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
@@ -43,7 +45,8 @@ def planned(experiment: Path) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def done(simulated_runs, tmp_path_factory) -> Path:
     """Return the experiment file of a workflow that has been run."""
-    experiment = simulated_runs.experiment(tmp_path_factory.mktemp("workflow") / "experiment.yaml")
+    path = tmp_path_factory.mktemp("workflow") / "experiment.yaml"
+    experiment = simulated_runs.experiment(path, catalog="catalog.db", experiment="p175")
     per_run = dict.fromkeys(("ingest", "spotfind", "index", "integrate"), 2)
     assert planned(experiment) == {"all": 1, **per_run, "merge": 2, "report": 1}
     snakemake(experiment)
@@ -56,6 +59,23 @@ def test_every_event_of_every_run_is_accounted_for(done):
             manifest = Manifest.read(done.parent / f"results/000/{run}/{product}.json")
             assert sum(manifest.outcomes.values()) == manifest.n_events == 16
         assert manifest.outcomes["integrated"] >= 8
+
+
+def test_the_catalog_has_all_without_being_asked(done):
+    with open_catalog(str(done.parent / "catalog.db")).reading() as session:
+        runs = queries.runs(session, "p175", "000")
+        versions = queries.versions(session, "p175", "000", "all")
+    folder = done.parent / "results/000"
+    for run in runs:
+        manifest = Manifest.read(folder / run.name / "reflections.json")
+        assert run.outcomes == {name: n for name, n in manifest.outcomes.items() if n}
+        assert (run.n_events, run.state) == (16, "complete")
+    assert [run.name for run in runs] == ["r0001", "r0002"]
+    merged = MergedManifest.read(folder / "datasets/all/v001/merged.json")
+    assert [(v.name, v.state, v.n_crystals) for v in versions] == [
+        ("v001", "made", merged.n_crystals)
+    ]
+    assert versions[0].overall.cc_half == pytest.approx(merged.statistics["overall"]["cc_half"])
 
 
 def test_datasets_are_merged_with_history(done):

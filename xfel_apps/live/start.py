@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from xfel_apps.catalog.follower import Follower
 from xfel_apps.errors import SettingsError, StoppedError
 from xfel_apps.launch import StageFailedError
 from xfel_apps.live.daemon import Daemon
@@ -57,8 +58,10 @@ def run_daemon(paths: Sequence[Path], place: Place, *, once: bool) -> None:
     with held(live) as presence, _stops() as stop:
         news = News(live.folder / "daemon.log", _shower(console))
         daemon = Daemon(trials, watch, fleet, presence.identity, news)
+        follower = Follower([trial.experiment for trial in trials])
         news.say(f"daemon {presence.identity.text}: watching {settings.watch}")
         try:
+            follower.start()
             fleet.start(presence.identity.id)
             if presence.follows_a_killed_one:
                 daemon.tasks.wait(ORPHANS_END_S)
@@ -69,6 +72,7 @@ def run_daemon(paths: Sequence[Path], place: Place, *, once: bool) -> None:
             _wait_for_crews(daemon)
             news.guard("ending blocks", fleet.end)
             news.guard("status", daemon.write_status)
+            news.guard("catalog", follower.end)
             news.say("daemon has ended")
     if once:
         Console().print(show(daemon.status(), is_there=True, with_head=False))

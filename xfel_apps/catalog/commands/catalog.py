@@ -1,5 +1,6 @@
 """The verb `catalog`: the database itself."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,7 @@ def catalog_app(guarded: Guard) -> typer.Typer:
     app.command("upgrade")(guarded(upgrade))
     app.command("show")(guarded(show))
     app.command("import")(guarded(import_experiment))
+    app.command("sync")(guarded(sync))
     return app
 
 
@@ -84,3 +86,26 @@ def import_experiment(
     from xfel_apps.experiment import Experiment
 
     put_experiment(editor(url, experiment), Experiment.checked(read_yaml(config)))
+
+
+def sync(
+    source: Annotated[
+        Path, typer.Argument(metavar="EXPERIMENT.yaml|RESULTS", help="experiment file, or folder")
+    ] = Path("results"),
+    url: Url = URL,
+    experiment: Name = EXPERIMENT,
+    as_json: AsJson = False,
+) -> None:
+    """Bring into the catalog what containers and merged data have and it has not; repeat at will.
+
+    An experiment file names catalog, experiment and results itself. With a folder of results all
+    its trials are looked at, also from nothing.
+
+    Example: xfelflow catalog sync experiment.yaml
+
+    Example: xfelflow catalog sync results --catalog postgresql://xfel@db.facility.org/exp1
+    """
+    from xfel_apps.catalog.catch_up import catch_up
+
+    done = catch_up(source, url, experiment)
+    print_json(asdict(done)) if as_json else print(done.text)

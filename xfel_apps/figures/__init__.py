@@ -1,1 +1,0 @@
-"""figures: every plot as a file, from the containers alone; no database, no server."""
