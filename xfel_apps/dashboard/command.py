@@ -29,12 +29,25 @@ def serve(
     results: Results = Path("results"),
     catalog: Annotated[
         str,
-        typer.Option(metavar="URL", help="of the catalog [default: catalog.db beside the results]"),
+        typer.Option(
+            metavar="URL",
+            envvar="XFELFLOW_CATALOG",
+            help="of the catalog [default: catalog.db beside the results]",
+        ),
     ] = "",
     experiment: Annotated[
         str,
-        typer.Option(help="in the catalog [default: that with these results, or the only one]"),
+        typer.Option(
+            envvar="XFELFLOW_EXPERIMENT",
+            help="in the catalog [default: that with these results, or the only one]",
+        ),
     ] = "",
+    cores: Annotated[
+        int, typer.Option(min=1, help="cores of this machine for each job started from a page")
+    ] = 2,
+    profile: Annotated[
+        str, typer.Option(help="Snakemake profile of those jobs: local, slurm, ... or a folder")
+    ] = "local",
     allow_host: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="a name that browsers call this machine by; repeatable"),
@@ -54,6 +67,7 @@ def serve(
     from xfel_apps.dashboard.settings import DashboardSettings
 
     given = {"host": host, "port": port, "results": results, "catalog": catalog}
+    given |= {"cores": cores, "profile": profile}
     given |= {"experiment": experiment, "hosts": tuple(allow_host or ())}
     run_server(DashboardSettings.checked(given))
 

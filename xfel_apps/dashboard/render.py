@@ -1,6 +1,7 @@
 """Templates to pages: everything that is put into one is escaped."""
 
 import json
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ def _when(seconds: float | None) -> str:
     return f"{then:%H:%M:%S}" if then.date() == now.date() else f"{then:%Y-%m-%d %H:%M}"
 
 
+def _seconds_ago(seconds: float) -> float:
+    """Return how long ago a time [s since 1970] was."""
+    return max(0.0, time.time() - seconds)
+
+
 def _setting(value: object) -> str:
     """Return a setting's value as an experiment file has it."""
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
@@ -52,6 +58,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {"number": _number, "percent": _percent, "duration": duration}
     environment.filters |= {"when": _when, "setting": _setting}
+    environment.filters["seconds_ago"] = _seconds_ago
     return environment
 
 

@@ -75,3 +75,15 @@ def _folders(folder: Path) -> Iterator[Path]:
     except OSError:
         return
     yield from (folder / name for name in names if not name.startswith("."))
+
+
+def tail(path: Path, n_bytes: int = 16_384) -> str:
+    """Return the end of a text file; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - n_bytes))
+            text = file.read(n_bytes).decode(errors="replace")
+    except OSError:
+        return ""
+    return text if len(text) < n_bytes else text.partition("\n")[2] or text

@@ -1,6 +1,7 @@
 """What pages show: the results folder, and the catalog's experiment that it belongs to."""
 
 import threading
+import time
 from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
@@ -100,6 +101,10 @@ class Room:
     def kept(self, key: Hashable, topics: tuple[str, ...], make: Callable[[], T]) -> T:
         """Return what `make` returns, made anew when one of the topics has changed."""
         return self._cache.get(key, self.changes.state(*topics), make)
+
+    def timed(self, key: Hashable, lasts_s: float, make: Callable[[], T]) -> T:
+        """Return what `make` returns, made anew when it is older than `lasts_s`."""
+        return self._cache.get(key, int(time.monotonic() // lasts_s), make)
 
     def edit(self, actor: str, work: Callable[..., T], *args: Any, **options: Any) -> T:
         """Return what an edit of the catalog returns, and tell all browsers of it at once.

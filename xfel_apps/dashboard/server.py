@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from xfel_apps.dashboard.guard import Guard
+from xfel_apps.dashboard.jobs import settle
 from xfel_apps.dashboard.pages import pages
 from xfel_apps.dashboard.render import STATIC, render
 from xfel_apps.dashboard.room import Room, room_of
@@ -59,6 +60,8 @@ def _hosts(settings: DashboardSettings) -> set[str]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     room: Room = app.state.room
     await asyncio.to_thread(room.changes.look)
+    with contextlib.suppress(XfelError):  # no catalog yet
+        await asyncio.to_thread(settle, room)
     task = asyncio.create_task(room.changes.watch())
     yield
     task.cancel()

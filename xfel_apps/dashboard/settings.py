@@ -20,6 +20,10 @@ class DashboardSettings(Section):
     """URL of the catalog; empty: the file `catalog.db` beside the results."""
     experiment: str = ""
     """Name of the experiment in the catalog; empty: that with these results, or the only one."""
+    cores: int = Field(default=2, ge=1)
+    """Cores of this machine for each job that is started from a page."""
+    profile: str = "local"
+    """Snakemake profile of those jobs: a name in `profiles`, or a folder."""
     hosts: tuple[str, ...] = ()
     """More names that browsers may call this machine by."""
     max_body_bytes: int = Field(default=65536, gt=0)

@@ -54,6 +54,13 @@ def part(request: Request, wanted: Asked) -> HTMLResponse:
     return render(request, "trials-part.html", **_context(room_of(request), wanted))
 
 
+@router.get("/versions")
+def version_table(request: Request, wanted: Asked) -> HTMLResponse:
+    """Return the table of a dataset's versions."""
+    versions = _versions(room_of(request), wanted)[::-1]
+    return render(request, "versions-part.html", wanted=wanted, versions=versions)
+
+
 @router.get("/resolution")
 def resolution(request: Request, wanted: Asked) -> JSONResponse:
     """Return the figure of merge statistics against resolution."""

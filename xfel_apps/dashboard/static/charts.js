@@ -39,6 +39,16 @@ export function themed(layout) {
   return result;
 }
 
+function showEmpty(Plotly, element) {
+  Plotly.purge(element);
+  element.innerHTML = "";
+  const words = document.createElement("p");
+  words.className = "hint";
+  words.textContent = element.dataset.empty;
+  element.append(words);
+  element.dataset.drawn = "empty";
+}
+
 const drawing = new WeakSet();
 
 export async function redraw(element) {
@@ -48,6 +58,8 @@ export async function redraw(element) {
     const [Plotly, answer] = await Promise.all([plotly(), fetch(element.dataset.chart, { headers: { Accept: "application/json" } })]);
     if (!answer.ok) return;
     const figure = await answer.json();
+    if (!figure.data.length && element.dataset.empty) { showEmpty(Plotly, element); return; }
+    if (!element.classList.contains("js-plotly-plot")) element.textContent = "";
     await Plotly.react(element, figure.data, themed(figure.layout), { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["lasso2d", "select2d"] });
     element.dataset.drawn = "yes";
     element.dispatchEvent(new CustomEvent("xfelflow:drawn", { bubbles: true }));

@@ -98,6 +98,11 @@ document.getElementById("sign-out")?.addEventListener("click", async () => {
 });
 
 for (const e of document.querySelectorAll("[data-stay]")) e.scrollTop = e.scrollHeight;
+// What is not in the page yet, and what only time changes ("tick"), such as the end of a log.
+for (const e of document.querySelectorAll("[data-refresh][data-topics~=tick]")) {
+  refresh(e);
+  setInterval(() => { if (!document.hidden) refresh(e); }, 2000);
+}
 bindForms(refresh);
 drawCharts(document);
 listen();
