@@ -6,9 +6,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from xfel_apps.containers.results import runs_below
 from xfel_apps.plots.style import save_png
-from xfel_apps.report import weather
-from xfel_apps.report.trial import Trial
+from xfel_apps.plots.timing import timings
+from xfel_apps.plots.weather import weather
+from xfel_apps.plots.weather_draw import draw
 from xfel_apps.table import read_table
 from xfel_apps.view import draw_shot
 
@@ -31,11 +33,8 @@ def main() -> int:
 
 def draw_weather(folder: Path) -> None:
     """Draw which rank did what, when."""
-    trial = Trial.open(folder)
-    try:
-        save_png(weather.draw(trial.times), IMAGES / "weather.png", 200)
-    finally:
-        trial.close()
+    with runs_below(folder) as runs:
+        save_png(draw(weather(timings(runs))), IMAGES / "weather.png", 200)
 
 
 def shrink(drawn: Path) -> None:

@@ -19,6 +19,7 @@ from xfel_apps.app import EXIT_AGAIN, EXIT_CODES, EXIT_ERROR
 from xfel_apps.catalog.commands import VERBS as CATALOG_VERBS
 from xfel_apps.dashboard.command import dashboard_app
 from xfel_apps.errors import StoppedError, XfelError
+from xfel_apps.figures.command import plot_app
 from xfel_apps.live.command import live
 
 P = ParamSpec("P")
@@ -597,6 +598,7 @@ app.command()(expected_errors(live))
 app.add_typer(dashboard_app(expected_errors), name="dashboard")
 for verb, make in CATALOG_VERBS.items():
     app.add_typer(make(expected_errors), name=verb)
+app.add_typer(plot_app(expected_errors), name="plot")
 
 
 @app.command()

@@ -4,7 +4,8 @@ import gemmi
 import numpy as np
 import pytest
 
-from xfel_apps.compute.scaling import Prior, Sums
+from xfel_apps.compute.sums import Sums
+from xfel_apps.compute.wilson import Prior
 from xfel_apps.intensities.asu import unique_reflections
 from xfel_apps.intensities.table import Half, Limits, build
 

@@ -8,16 +8,14 @@ import pytest
 from xfel_apps.compute.french_wilson import french_wilson
 from xfel_apps.compute.scaling import (
     ErrorModel,
-    Prior,
     Residuals,
     ScalePrior,
     Scales,
-    Sums,
     leave_one_out,
     scale_step,
-    slot_sums,
-    wilson_prior,
 )
+from xfel_apps.compute.sums import Sums, slot_sums
+from xfel_apps.compute.wilson import Prior, wilson_prior
 
 FREE = ScalePrior(mean_log=0.0, sd_log=1e6, sd_b_ang2=1e6, sd_tilt_mrad=1e6, sd_width=1.0)
 

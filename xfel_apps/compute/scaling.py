@@ -11,13 +11,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from xfel_apps.compute.sums import Runs, Sums
+from xfel_apps.compute.wilson import Prior
+
 Array = NDArray[np.float64]
 Real = NDArray[np.floating]
 Index = NDArray[np.integer]
 STUDENT = 4.0
 """Degrees of freedom of Student's t, the distribution that residuals are taken to have."""
-ABSURD_MEAN, IMPOSSIBLE_MEAN = 30.0, 100.0
-"""Intensities above so many times the mean do not count for it; observations are refused."""
 MAX_STEP = np.array([1.0, 10.0, 0.5, 0.5, 0.2, 0.2])
 """Largest change in one step of what is in `Scales.table`."""
 
@@ -122,161 +123,6 @@ class ErrorModel:
             + (self.partiality * full) ** 2
             + (self.relative * expected) ** 2
         )
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Weighted sums of slots: ``weighted = sum(x I / v)`` and ``weight = sum(x^2 / v)``.
-
-    Their ratio is the least-squares mean, the inverse of `weight` its variance.
-    """
-
-    weighted: Array
-    weight: Array
-
-    @property
-    def mean(self) -> Array:
-        """Return the least-squares means (n_slots,), 0 where nothing was observed."""
-        return np.divide(
-            self.weighted, self.weight, out=np.zeros_like(self.weighted), where=self.weight > 0
-        )
-
-    def plus(self, other: "Sums") -> "Sums":
-        """Return the sums of the observations in either."""
-        return Sums(self.weighted + other.weighted, self.weight + other.weight)
-
-    def pooled(self, n_each: int) -> "Sums":
-        """Return the sums where `n_each` slots that follow each other are one, each with all.
-
-        >>> Sums(np.array([1.0, 2.0, 5.0, 0.0]), np.ones(4)).pooled(2).weighted.tolist()
-        [3.0, 3.0, 5.0, 5.0]
-        """
-        if n_each == 1:
-            return self
-        weighted, weight = (
-            np.repeat(each.reshape(-1, n_each).sum(axis=1), n_each)
-            for each in (self.weighted, self.weight)
-        )
-        return Sums(weighted, weight)
-
-
-def total_by(group: Index, values: Real, n_groups: int) -> Array:
-    """Return the sum of `values` (n,) in each group (n_groups,), added in the order given.
-
-    >>> total_by(np.array([1, 0, 1]), np.array([1.0, 2.0, 3.0]), 3)
-    array([2., 4., 0.])
-    """
-    return np.asarray(np.bincount(group, weights=values, minlength=n_groups), dtype=np.float64)
-
-
-class Runs:
-    """Rows in order of their groups, for sums in a fraction of the time that `total_by` takes.
-
-    >>> Runs(np.array([0, 0, 2]), 4).total(np.array([1.0, 2.0, 3.0]))
-    array([3., 0., 3., 0.])
-    """
-
-    def __init__(self, group: Index, n_groups: int) -> None:
-        self.n_groups = n_groups
-        self.starts = np.flatnonzero(np.diff(group, prepend=-1))
-        self.present = group[self.starts]
-
-    def total(self, values: Array) -> Array:
-        """Return the sum of `values` (n,) in each group (n_groups,)."""
-        result = np.zeros(self.n_groups)
-        if len(self.starts):
-            result[self.present] = np.add.reduceat(values, self.starts)
-        return result
-
-
-def slot_sums(slot: Index, intensity: Real, x: Array, variance: Array, n_slots: int) -> Sums:
-    """Return the weighted sums of every slot."""
-    weight = x / variance
-    return Sums(total_by(slot, weight * intensity, n_slots), total_by(slot, weight * x, n_slots))
-
-
-@dataclass(frozen=True)
-class Prior:
-    """What is expected of intensities before they are measured, by Wilson (1949).
-
-    Attributes
-    ----------
-    mean : (n,) mean intensity at the resolution of each reflection
-    variance : (n,) its square, doubled for centric reflections
-    """
-
-    mean: Array
-    variance: Array
-
-    def posterior(self, sums: Sums) -> tuple[Array, Array]:
-        """Return mean and variance (n,) of intensities, given what was observed.
-
-        The normal approximation: both distributions weigh in with their inverse variances.
-        """
-        variance = 1.0 / (np.maximum(sums.weight, 0.0) + 1.0 / self.variance)
-        mean = variance * (sums.weighted + self.mean / self.variance)
-        return np.maximum(mean, 0.01 * self.mean), variance
-
-
-def wilson_prior(
-    sums: Sums, quiet: Array, s2: Array, epsilon: Array, centric: NDArray[np.bool_]
-) -> Prior:
-    """Return the mean intensity and variance expected of each slot from its neighbours' means.
-
-    Parameters
-    ----------
-    quiet : (n,) weights of the slots from background noise alone. The weights in `sums` fall with
-        the intensity where errors grow with it, and would bias the level low.
-    s2, epsilon, centric : (n,) of the slots
-
-    Means in shells of equally many observed slots, each slot weighted by measurement variance and
-    spread of intensities together, interpolated in s^2 on a logarithmic scale.
-    Source: Wilson (1949), Acta Cryst. 2, 318.
-    """
-    seen = np.flatnonzero(sums.weight > 0)
-    spread = np.where(centric, 2.0, 1.0)
-    if not len(seen):
-        return Prior(epsilon.copy(), spread * epsilon**2)
-    value, variance = sums.mean[seen] / epsilon[seen], 1.0 / (quiet[seen] * epsilon[seen] ** 2)
-    order = np.argsort(s2[seen], kind="stable")
-    shells = np.array_split(order, int(np.clip(len(seen) // 50, 1, 25)))
-    centre = np.array([s2[seen][shell].mean() for shell in shells])
-    level = np.array([_shell_mean(value[i], variance[i], spread[seen][i]) for i in shells])
-    level = np.maximum(level, 1e-3 * max(level.max(), 1e-30))
-    mean = np.exp(np.interp(s2, centre, np.log(level))) * epsilon
-    return Prior(mean, spread * mean**2)
-
-
-def _shell_mean(value: Array, variance: Array, spread: Array) -> float:
-    """Return the mean of intensities with errors `variance` that scatter as Wilson's do.
-
-    Values that cannot belong to the distribution (zingers, other lattices) are left out.
-    """
-    mean: float = max(float(np.median(value)), 0.0) / np.log(2.0)
-    for _ in range(8):
-        possible = value < ABSURD_MEAN * mean * spread + 6.0 * np.sqrt(variance)
-        weight = possible / (variance + spread * mean**2)
-        if possible.any():
-            mean = float(np.average(value, weights=weight))
-    return mean
-
-
-def impossible(
-    intensity: Real, x: Array, noise: Real, expected: Array, spread: Array
-) -> NDArray[np.bool_]:
-    """Return which observations (n,) are too strong for any reflection of the crystal.
-
-    Parameters
-    ----------
-    intensity, x, noise : of the observations
-    expected, spread : mean intensity at their resolution, and 2 for centric reflections, else 1
-
-    The probability of I > t times the mean is exp(-t) (acentric); the limit is far beyond, so that
-    wrong scales and partialities do not matter. Source: Read (1999), Acta Cryst. D55, 1759.
-    """
-    full = x * expected
-    sigma = np.sqrt(noise + np.maximum(full, 0.0))
-    return np.asarray(intensity > IMPOSSIBLE_MEAN * spread * full + 6.0 * sigma)
 
 
 @dataclass(frozen=True)

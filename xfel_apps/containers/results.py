@@ -1,6 +1,7 @@
 """Results of one run: whichever of its products are made, and how every event ended."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +22,10 @@ PER_SHOT = {item.name: item for item in (EVENTS, SPOTS, CRYSTALS, REFLECTIONS)}
 LIVE = "live"
 """Folder of a run, a trial or all results that is not the batch's."""
 
+NO_RUN = (
+    "{folder}: no results of any run here; give a run, trial or results folder, "
+    "or run `xfelflow process` first"
+)
 DECIDED = "decided over the whole run (hot pixels)"
 
 
@@ -133,14 +138,29 @@ def is_run(folder: Path) -> bool:
     return any((folder / f"{name}.json").is_file() or (folder / name).is_dir() for name in PER_SHOT)
 
 
+def is_begun(folder: Path) -> bool:
+    """Return whether a folder is that of a run, be it only live yet."""
+    return is_run(folder) or (folder / LIVE / "chunks").is_dir()
+
+
+@contextmanager
+def runs_below(folder: Path) -> Iterator[list[RunResults]]:
+    """Open the runs at or below a folder, those that are only live yet as well."""
+    found = [RunResults(path) for path in sorted(folders_below(folder, is_begun))]
+    if not found:
+        raise ContainerError(NO_RUN.format(folder=folder))
+    try:
+        yield found
+    finally:
+        for run in found:
+            run.close()
+
+
 def run_folders(folder: Path) -> list[Path]:
     """Return the run folders at or below `folder`: a run, a trial, results, or a parent of them."""
     runs = sorted(folders_below(folder, is_run))
     if not runs:
-        raise ContainerError(
-            f"{folder}: no results of any run here; give a run, trial or results folder, "
-            "or run `xfelflow process` first"
-        )
+        raise ContainerError(NO_RUN.format(folder=folder))
     return runs
 
 

@@ -10,7 +10,8 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.compute.scaling import Sums, wilson_prior
+from xfel_apps.compute.sums import Sums
+from xfel_apps.compute.wilson import wilson_prior
 from xfel_apps.config import digest
 from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.errors import ContainerError, SettingsError

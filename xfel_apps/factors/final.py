@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps import mpi
-from xfel_apps.compute.scaling import STUDENT, Sums
+from xfel_apps.compute.scaling import STUDENT
+from xfel_apps.compute.sums import Sums
 from xfel_apps.factors.refine import Member, Model
 from xfel_apps.factors.scales import Weighed, spread_of
 from xfel_apps.factors.share import add_at, total

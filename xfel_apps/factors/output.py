@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps import __version__
-from xfel_apps.compute.scaling import wilson_prior
+from xfel_apps.compute.wilson import wilson_prior
 from xfel_apps.containers.factors import FactorsManifest
 from xfel_apps.factors.dataset import Dataset
 from xfel_apps.factors.final import Final

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from xfel_apps import mpi
-from xfel_apps.compute.scaling import Sums
+from xfel_apps.compute.sums import Sums
 from xfel_apps.errors import StoppedError, XfelError
 from xfel_apps.factors.lattices import LatticePixels
 from xfel_apps.factors.scales import (

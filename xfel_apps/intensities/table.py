@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.compute.french_wilson import french_wilson
-from xfel_apps.compute.scaling import Prior, Sums
+from xfel_apps.compute.sums import Sums
+from xfel_apps.compute.wilson import Prior
 from xfel_apps.intensities.asu import UniqueReflections
 
 Array = NDArray[np.float64]

@@ -9,8 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from xfel_apps.latency.summary import Summary, brief, known_s, summarize
+from xfel_apps.latency.summary import Summary, known_s, summarize
 from xfel_apps.latency.times import STAGES
+from xfel_apps.units import brief
 
 EDGES_S = np.array(
     [0, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from xfel_apps.latency.times import STAGES
 
 ALL = "all runs"
-UNITS = ((1.0, "s", 60.0), (60.0, "min", 3600.0), (3600.0, "h", 86400.0), (86400.0, "d", np.inf))
 
 
 @dataclass(frozen=True)
@@ -64,15 +63,3 @@ def as_json(summaries: Mapping[str, Mapping[str, Summary]]) -> dict[str, Any]:
         run: {stage: asdict(item) for stage, item in stages.items()}
         for run, stages in summaries.items()
     }
-
-
-def brief(seconds: float) -> str:
-    """Return a time as one number of two digits.
-
-    >>> [brief(s) for s in (0.04, 3.21, 75, 4000, 200000)]
-    ['0.04 s', '3.2 s', '1.2 min', '1.1 h', '2.3 d']
-    """
-    for unit, name, below in UNITS:
-        if abs(seconds) < below:
-            return f"{float(f'{seconds / unit:.2g}'):g} {name}"
-    raise AssertionError("a latency is no number")

@@ -12,7 +12,7 @@ from xfel_apps.containers.events import EVENTS, Events
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.product import Product
 from xfel_apps.containers.reflections import REFLECTIONS
-from xfel_apps.containers.results import LIVE, RunResults, folders_below, is_run
+from xfel_apps.containers.results import RunResults, folders_below, is_begun
 from xfel_apps.errors import ContainerError
 from xfel_apps.latency.first import PRODUCTS, first_results
 from xfel_apps.live.layout import LiveRun
@@ -27,7 +27,7 @@ def latencies(folder: Path) -> pd.DataFrame:
     the shot for the first time; for `merge`, to when the first merged version with it was there.
     NaN where there is no such result (yet). `complete_s` [s since 1970] is a column too.
     """
-    found = [_named(folder, run, latencies_of(run)) for run in folders_below(folder, _is_run)]
+    found = [_named(folder, run, latencies_of(run)) for run in folders_below(folder, is_begun)]
     if not any(len(frame) for frame in found):
         raise ContainerError(
             f"{folder}: no shot here has a time at which its frame was complete; "
@@ -39,11 +39,6 @@ def latencies(folder: Path) -> pd.DataFrame:
 def _named(folder: Path, run: Path, frame: pd.DataFrame) -> pd.DataFrame:
     name = run.name if run == folder else run.relative_to(folder).as_posix()
     return frame.assign(run=name)
-
-
-def _is_run(folder: Path) -> bool:
-    """Return whether a folder is that of a run, be it only live yet."""
-    return is_run(folder) or (folder / LIVE / "chunks").is_dir()
 
 
 def latencies_of(run: Path) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.compute.french_wilson import normalized_amplitude
-from xfel_apps.compute.scaling import total_by
+from xfel_apps.compute.sums import total_by
 from xfel_apps.merge.observations import Observations
 
 Array = NDArray[np.float64]

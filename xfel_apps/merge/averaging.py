@@ -16,18 +16,14 @@ from xfel_apps import mpi
 from xfel_apps.compute.scaling import (
     STUDENT,
     ErrorModel,
-    Prior,
     Residuals,
     ScalePrior,
     Scales,
-    Sums,
-    impossible,
     leave_one_out,
     scale_step,
-    slot_sums,
-    total_by,
-    wilson_prior,
 )
+from xfel_apps.compute.sums import Sums, slot_sums, total_by
+from xfel_apps.compute.wilson import Prior, impossible, wilson_prior
 from xfel_apps.intensities.asu import UniqueReflections
 from xfel_apps.merge import modulation, postrefine
 from xfel_apps.merge.blocks import Block, LeafSums, Leaves
@@ -38,7 +34,6 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 SD_B_ANG2 = 5.0
 """Standard deviation expected of the crystals' B factors [Angstrom^2]."""
-REJECTION_PASSES = 3
 REFERENCE_SIGMA = 0.1
 """Error of a reference's intensities, as a share of the mean at their resolution."""
 
@@ -77,9 +72,8 @@ class Averager:
     def start(self, scales: Scales) -> State:
         """Return the state before any scaling."""
         state = State.first(scales, self.n_slots, ErrorModel())
-        weighted, weight = self.total(partial(self._sums, state), 2)
-        sums = Sums(weighted, weight)
-        return replace(state, sums=sums, prior=self.prior_of(sums, weight))
+        sums = self.sums(state)
+        return replace(state, sums=sums, prior=self.prior_of(sums, sums.weight))
 
     def start_onto(self, before: Totals, state: State) -> State:
         """Return the state in which crystals are added to what was merged before.
@@ -120,15 +114,19 @@ class Averager:
             sums.push(block.number, of_block(block))
         return sums.total(self.comm, (n_sums, self.n_slots * n_each))
 
+    def sums(self, state: State) -> Sums:
+        """Return the sums of all slots, without what is rejected and what was merged before."""
+        return Sums(*self.total(partial(self._sums, state), 2))
+
     def _sums(self, state: State, block: Block) -> Array:
         """Return (2, n_slots) of a block: the weighted sums and the weights."""
-        obs = self._wide(block)
+        obs = self.wide(block)
         x, variance = self.expectation(obs, state.scales, state.model, state.weigh_by)
         variance[self.rejected[block.rows]] = np.inf
         sums = slot_sums(obs.slot, obs.intensity, x, variance, self.n_slots)
         return np.stack([sums.weighted, sums.weight])
 
-    def _wide(self, block: Block) -> Observations:
+    def wide(self, block: Block) -> Observations:
         """Return the observations of a block, those columns wide that index others."""
         obs = self.mine.take(block.rows)
         return replace(obs, slot=obs.slot.astype(np.intp), crystal=obs.crystal.astype(np.intp))
@@ -150,7 +148,7 @@ class Averager:
         `target`, the intensities of a reference and their prior.
         """
         for block in self.blocks:
-            obs = self._wide(block)
+            obs = self.wide(block)
             yield block, obs, self._residuals(obs, state, target)
 
     def _residuals(self, obs: Observations, state: State, target: Target | None) -> Residuals:
@@ -218,7 +216,7 @@ class Averager:
     def _move(self, step: Array) -> None:
         """Change recorded fractions as changes (n_crystals, 6) of the scales' table ask for."""
         for block in self.blocks:
-            obs = self._wide(block)
+            obs = self.wide(block)
             own = step.take(obs.crystal, axis=0)
             s2, moves = self.s2[obs.slot], (own[:, 2:4], own[:, 4:6])
             postrefine.move(obs.partiality, obs.turn_x, obs.turn_y, s2, moves)
@@ -246,7 +244,7 @@ class Averager:
     def modulate(self, coefficients: Array) -> None:
         """Apply a modulation to all observations."""
         for block in self.blocks:
-            obs = self._wide(block)
+            obs = self.wide(block)
             places = obs.place_fast, obs.place_slow
             obs.modulation[:] = modulation.factor(coefficients, places, self.s2[obs.slot])
 
@@ -262,7 +260,7 @@ class Averager:
 
     def _renewed(self, state: State, block: Block) -> Array:
         """Return (3, n_slots) of a block: weighted sums, weights, those from noise alone."""
-        obs = self._wide(block)
+        obs = self.wide(block)
         x, variance = self.expectation(obs, state.scales, state.model, state.weigh_by)
         expected, spread = state.prior.mean[obs.slot], self.spread[obs.slot]
         bad = impossible(obs.intensity, x, obs.noise, expected, spread)
@@ -271,47 +269,6 @@ class Averager:
         sums = slot_sums(obs.slot, obs.intensity, x, variance, self.n_slots)
         quiet = total_by(obs.slot, ~bad * x * x / obs.noise, self.n_slots)
         return np.stack([sums.weighted, sums.weight, quiet])
-
-    def reject(self, state: State, judge: ErrorModel, limit: float) -> State:
-        """Return the state without observations too far from the mean of their reflection.
-
-        Too far is more than `limit` sigmas by the error model `judge`.
-
-        Both deviation and variance are taken at the mean with the observation in it: where errors
-        grow with the intensity, a strong reflection that others recorded in small part is then
-        not taken for an outlier, and what stands out of many still is. In each of some passes the
-        worst of each reflection goes. A reflection where none went will lose none later.
-        """
-        looked_at = np.ones(self.n_slots, dtype=bool)
-        for _ in range(REJECTION_PASSES):
-            looked_at = self._reject_worst(state, judge, limit, looked_at)
-            if not looked_at.any():
-                break
-            sums = Sums(*self.total(partial(self._sums, state), 2))
-            state = replace(state, sums=self.before.sums.plus(sums))
-        return state
-
-    def _reject_worst(self, state: State, judge: ErrorModel, limit: float, among: Mask) -> Mask:
-        """Reject the worst of each slot in `among`; return which slots (n_slots,) lost some."""
-        parts = [(np.zeros(0, dtype=np.int64), np.zeros(0))]
-        parts += [self._deviating(block, state, judge, limit, among) for block in self.blocks]
-        row, deviation = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        slot = self.mine.slot[row]
-        worst = np.zeros(self.n_slots)
-        np.maximum.at(worst, slot, deviation)
-        worst = mpi.largest(self.comm, worst)
-        self.rejected[row[deviation >= worst[slot]]] = True
-        return worst > 0
-
-    def _deviating(
-        self, block: Block, state: State, judge: ErrorModel, limit: float, among: Mask
-    ) -> tuple[NDArray[np.int64], Array]:
-        """Return the rows of a block that are off by more than `limit` sigmas, and by how many."""
-        obs, mean = self._wide(block), state.sums.mean
-        x, variance = self.expectation(obs, state.scales, judge, mean)
-        square = (obs.intensity - x * mean[obs.slot]) ** 2 / variance
-        far = np.flatnonzero((square > limit**2) & ~self.rejected[block.rows] & among[obs.slot])
-        return far + block.rows.start, np.sqrt(square[far])
 
     def totals(self, state: State, half: NDArray[np.int8]) -> Totals:
         """Return the sums that merged data are made of; `half` (n_crystals,) of each crystal.
@@ -326,7 +283,7 @@ class Averager:
 
     def _totals(self, state: State, half: NDArray[np.int8], block: Block) -> Array:
         """Return (5, 2 n_slots) of a block, halves apart, in the order of `Totals`."""
-        obs = self._wide(block)
+        obs = self.wide(block)
         kept = (~self.rejected[block.rows]).astype(float)
         x, variance = self.expectation(obs, state.scales, state.model, state.weigh_by)
         _, expected = self.expectation(obs, state.scales, state.model, state.prior.mean)

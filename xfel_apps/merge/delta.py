@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps import mpi
-from xfel_apps.compute.scaling import total_by
+from xfel_apps.compute.sums import total_by
 from xfel_apps.merge.averaging import Averager
 from xfel_apps.merge.blocks import Block
 from xfel_apps.merge.totals import State

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps import mpi
-from xfel_apps.compute.scaling import STUDENT, Residuals, total_by
+from xfel_apps.compute.scaling import STUDENT, Residuals
+from xfel_apps.compute.sums import total_by
 from xfel_apps.errors import ContainerError
 from xfel_apps.merge.averaging import Averager
 from xfel_apps.merge.blocks import Block

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps import mpi
-from xfel_apps.compute.scaling import Runs
+from xfel_apps.compute.sums import Runs
 from xfel_apps.intensities.asu import ABSENT, UniqueReflections
 from xfel_apps.merge.ambiguity import (
     MIN_COMMON,

@@ -16,7 +16,8 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.compute.scaling import ErrorModel, Sums
+from xfel_apps.compute.scaling import ErrorModel
+from xfel_apps.compute.sums import Sums
 from xfel_apps.containers.merge_state import MergeState
 from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.errors import ContainerError, SettingsError

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.compute.scaling import Runs
+from xfel_apps.compute.sums import Runs
 from xfel_apps.containers.manifest import open_product
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.rows import Rows, column

@@ -27,6 +27,7 @@ from xfel_apps.merge.observations import (
     read_observations,
 )
 from xfel_apps.merge.postrefine import first_scales
+from xfel_apps.merge.rejection import reject
 from xfel_apps.merge.scatter import scatter
 from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.merge.totals import State, Totals
@@ -256,7 +257,7 @@ def _reject(averager: Averager, state: State, settings: MergeSettings) -> State:
     judge = state.model
     if settings.error_model == "none":
         judge = fit_error_model(averager, state, partial=settings.partiality == "model")
-    return averager.reject(state, judge, settings.max_deviation_sigma)
+    return reject(averager, state, judge, settings.max_deviation_sigma)
 
 
 def unmerged_columns(result: Result) -> dict[str, NDArray[np.generic]]:

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.compute.scaling import total_by
+from xfel_apps.compute.sums import total_by
 from xfel_apps.intensities.scatter import Scatter
 from xfel_apps.merge.averaging import Averager
 from xfel_apps.merge.blocks import Block

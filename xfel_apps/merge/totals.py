@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.compute.scaling import ErrorModel, Prior, Scales, Sums
+from xfel_apps.compute.scaling import ErrorModel, Scales
+from xfel_apps.compute.sums import Sums
+from xfel_apps.compute.wilson import Prior
 from xfel_apps.merge import modulation
 
 Array = NDArray[np.float64]

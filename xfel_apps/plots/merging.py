@@ -1,11 +1,13 @@
 """Curves of merged data against resolution."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from xfel_apps.plots.style import BLUE, GREEN, ORANGE, PINK, figure, grid, styled
 
@@ -26,6 +28,35 @@ CURVES = (
     ("scatter of repeats χ²", (("χ²", "chi_square"),)),
 )
 COLOURS = (BLUE, ORANGE, GREEN, PINK)
+KEYS = tuple(key for _, lines in CURVES for _, key in lines)
+
+
+@dataclass(frozen=True)
+class Shells:
+    """Statistics of merged data by shell.
+
+    Attributes
+    ----------
+    middle_invang2 : (n,) middles of the shells in 1/d^2 [1/Angstrom^2]
+    values : statistic, of `KEYS` -> (n,), NaN where there is none
+    """
+
+    middle_invang2: NDArray[np.float64]
+    values: Mapping[str, NDArray[np.float64]]
+
+    @property
+    def ticks(self) -> tuple[list[float], list[str]]:
+        """Where an axis of 1/d^2 has its ticks, and the d that they say."""
+        places = self.middle_invang2[:: max(1, -(-len(self.middle_invang2) // 4))]
+        return places.tolist(), [f"{place**-0.5:.2f}" for place in places]
+
+
+def shells(statistics: Mapping[str, Any]) -> Shells:
+    """Return the shells of a manifest's statistics."""
+    rows: Sequence[Mapping[str, Any]] = statistics["shells"]
+    middle = np.array([0.5 * (s["d_max_ang"] ** -2 + s["d_min_ang"] ** -2) for s in rows])
+    values = {key: np.array([row.get(key) for row in rows], dtype=float) for key in KEYS}
+    return Shells(middle, values)
 
 
 @styled
@@ -33,8 +64,9 @@ def curves(statistics: Mapping[str, Any]) -> Figure:
     """Return the curves of the shells and the Wilson plot."""
     result = figure(12.4, 5.0)
     panels = result.subplots(2, 4).ravel()
+    found = shells(statistics)
     for axes, (title, lines) in zip(panels, CURVES, strict=False):
-        _curve(axes, statistics["shells"], lines)
+        _curve(axes, found, lines)
         axes.set_title(title)
     panels[0].set_ylim(top=1.02)
     _cutoff(panels[0], statistics.get("cutoff") or {})
@@ -46,19 +78,15 @@ def curves(statistics: Mapping[str, Any]) -> Figure:
     return result
 
 
-def _curve(
-    axes: Axes, shells: Sequence[Mapping[str, Any]], lines: Sequence[tuple[str, str]]
-) -> None:
+def _curve(axes: Axes, found: Shells, lines: Sequence[tuple[str, str]]) -> None:
     """Draw statistics against 1/d^2 with d at the ticks."""
-    middle = np.array([0.5 * (s["d_max_ang"] ** -2 + s["d_min_ang"] ** -2) for s in shells])
     drawn = 0
     for (label, key), colour in zip(lines, COLOURS, strict=False):
-        values = np.array([shell.get(key) for shell in shells], dtype=float)
-        if np.isfinite(values).any():
-            axes.plot(middle, values, "o-", markersize=2.5, color=colour, label=label)
+        if np.isfinite(found.values[key]).any():
+            style = {"markersize": 2.5, "color": colour, "label": label}
+            axes.plot(found.middle_invang2, found.values[key], "o-", **style)  # type: ignore[arg-type]  # mixed
             drawn += 1
-    ticks = middle[:: max(1, -(-len(middle) // 4))]
-    axes.set_xticks(ticks, [f"{tick**-0.5:.2f}" for tick in ticks])
+    axes.set_xticks(*found.ticks)
     axes.set_xlabel("d [Å]")
     if drawn > 1:
         axes.legend()

@@ -54,7 +54,7 @@ def draw(shot: Shot, look: Look) -> Figure:
     assembly = assemble(shot.detector, shot.beam, look.region_mm)
     _show(frame, shot, assembly, look)
     if look.rings:
-        draw_rings(frame, assembly, shot.beam.wavelength_ang)
+        draw_rings(frame, assembly.plane, assembly.extent_mm, shot.beam.wavelength_ang)
     frame.plot(0, 0, "+", color=INK, markersize=8, markeredgewidth=0.8)
     _mark(frame, shot, look, scale=1.0 if look.region_mm is None else 4.0)
     for number, region in enumerate(close_ups):
@@ -135,12 +135,12 @@ def contrast(picture: NDArray[np.floating], percentile: float) -> AsinhNorm:
     return AsinhNorm(linear_width=4.0 * noise, vmin=float(middle) - noise, vmax=top)
 
 
-def draw_rings(axes: Axes, assembly: Assembly, wavelength_ang: float) -> None:
+def draw_rings(axes: Axes, plane: Plane, extent_mm: Region, wavelength_ang: float) -> None:
     """Draw circles of equal resolution and say which."""
-    left, right, bottom, top = assembly.extent_mm
+    left, right, bottom, top = extent_mm
     reach = max(np.hypot(x, y) for x in (left, right) for y in (bottom, top)) / np.sqrt(2.0)
-    for d_ang in ring_resolutions(assembly.plane, wavelength_ang, float(reach)):
-        radius = assembly.plane.ring_mm(d_ang, wavelength_ang)
+    for d_ang in ring_resolutions(plane, wavelength_ang, float(reach)):
+        radius = plane.ring_mm(d_ang, wavelength_ang)
         turn_rad = np.linspace(0.0, 2.0 * np.pi, 361)
         axes.plot(
             radius * np.cos(turn_rad),

@@ -3,9 +3,10 @@
 import pandas as pd
 
 from xfel_apps.containers.results import LIVE
-from xfel_apps.latency import brief, latencies_of, summarize
+from xfel_apps.latency import latencies_of, summarize
 from xfel_apps.report.tables import Table
 from xfel_apps.report.trial import Trial
+from xfel_apps.units import brief
 
 
 def of_trial(trial: Trial) -> pd.DataFrame | None:

@@ -9,17 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
-import pandas as pd
 
 from xfel_apps import __version__
 from xfel_apps.containers.manifest import write_text
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.spots import SPOTS
+from xfel_apps.latency import curves as latency_curves
 from xfel_apps.latency import draw as draw_latency
+from xfel_apps.plots import (
+    cells,
+    histograms,
+    orientation,
+    powder,
+    resolution,
+    weather,
+    weather_draw,
+)
+from xfel_apps.plots.lattices import lattices
 from xfel_apps.plots.merging import curves
 from xfel_apps.plots.style import photo_uri, svg_uri
-from xfel_apps.report import histograms, latency, merging, orientation, powder, tables, weather
+from xfel_apps.plots.timing import timings
+from xfel_apps.report import latency, merging, tables
 from xfel_apps.report.pictures import pictures
 from xfel_apps.report.tables import counts, percent
 from xfel_apps.report.trial import MergedData, Trial
@@ -112,19 +122,13 @@ def hit_drawings(trial: Trial) -> list[Drawing]:
     if not len(shots):
         return []
     looked_at = shots[shots["final"] != Outcome.FAILED]
-    indexed = looked_at["final"].isin([Outcome.INDEXED, Outcome.INTEGRATED])
-    limits = {
-        "outermost spots of hits": looked_at.loc[_is_hit(looked_at), "d_min_ang"].to_numpy(float)
-    }
-    if indexed.any() and len(trial.crystals):
-        limits["limit of lattices"] = trial.crystals["d_min_ang"].to_numpy(float)
     return [
         Drawing(
             svg_uri(histograms.spots_per_shot(looked_at)),
             "Spots found a shot, by what became of the shot.",
         ),
         Drawing(
-            svg_uri(histograms.resolution(limits)),
+            svg_uri(resolution.draw(resolution.resolution(trial.runs, lattices(trial.runs)))),
             "Resolution of hits (outermost believable spots) and of lattices.",
         ),
     ]
@@ -136,42 +140,26 @@ def _is_hit(shots: Any) -> Any:
 
 def crystal_drawings(trial: Trial) -> list[Drawing]:
     """Return the figures on lattices: cell, orientation, lattices a shot, mosaicity."""
-    crystals = trial.crystals
-    if not len(crystals):
+    found = lattices(trial.runs)
+    if not len(found):
         return []
-    space_group = str(crystals["space_group"].mode()[0])
-    same = crystals[crystals["space_group"] == space_group]
-    others = len(crystals) - len(same)
-    note = f" {others} lattices of other space groups are left out." if others else ""
-    per_shot = crystals.groupby(["run", "event"]).size().to_numpy()
-    mosaicity_deg = crystals["mosaicity_deg"].to_numpy(float)
+    cell, oriented = cells.cells(found), orientation.orientations(found)
+    note = f" {cell.n_others} lattices of other space groups are left out." if cell.n_others else ""
     return [
         Drawing(
-            svg_uri(histograms.cell(same, histograms.fixed_by_symmetry(space_group))),
-            f"Cell in {space_group}; line: median; sd: half the width of the central 68 %. "
+            svg_uri(cells.draw(cell)),
+            f"Cell in {cell.space_group}; line: median; sd: half the width of the central 68 %. "
             f"Parameters that symmetry fixes are not drawn.{note}",
         ),
-        Drawing(svg_uri(histograms.whole_numbers(per_shot, "lattices a shot")), "Lattices a shot."),
-        _orientation(trial, same, space_group),
         Drawing(
-            svg_uri(histograms.simple(mosaicity_deg, "mosaic spread, full width [°]")),
+            svg_uri(histograms.whole_numbers(found.per_shot, "lattices a shot")), "Lattices a shot."
+        ),
+        Drawing(svg_uri(orientation.draw(oriented.coverage)), orientation.caption(oriented)),
+        Drawing(
+            svg_uri(histograms.simple(found.mosaicity_deg, "mosaic spread, full width [°]")),
             "Mosaic spread of each lattice.",
         ),
     ]
-
-
-def _orientation(trial: Trial, same: pd.DataFrame, space_group: str) -> Drawing:
-    """Return the map of orientations of lattices with the same space group."""
-    matrices = same[[f"a_matrix_{i}" for i in range(9)]].to_numpy(float).reshape(-1, 3, 3)
-    cell = np.median(same[[f"cell_{i}" for i in range(6)]].to_numpy(float), axis=0)
-    beam = np.array(trial.runs[0].events.manifest.extra["beams"][0]["direction"], dtype=float)
-    found = orientation.coverage(matrices, cell, space_group, beam)
-    return Drawing(
-        svg_uri(orientation.draw(found)),
-        "Direction of the beam in the crystals’ frame, equal-area map, c* up. Blue: one of each "
-        f"crystal’s equivalents in Laue group {found.laue}; grey: all of them. "
-        f"{100 * found.covered:.0f} % of {orientation.CELL_DEG:.0f}° cells on the sphere hold one.",
-    )
 
 
 def powders(trial: Trial) -> list[Drawing]:
@@ -179,10 +167,9 @@ def powders(trial: Trial) -> list[Drawing]:
     made = [(run, found) for run in trial.runs if (found := powder.of_run(run)) is not None]
     made.sort(key=lambda item: (-item[1].n_hits, item[0].name))
     result = []
-    for run, found in made[:N_POWDERS]:
-        uri = photo_uri(powder.draw(run, found), dpi=120)
-        caption = f"Powder patterns of run {run.name}, {found.n_hits} hits of {found.n_all} shots."
-        result.append(Drawing(uri, caption, wide=True))
+    for run, _ in made[:N_POWDERS]:
+        data = powder.powder(run)
+        result.append(Drawing(photo_uri(powder.draw(data), dpi=120), data.caption, wide=True))
     return result
 
 
@@ -200,13 +187,14 @@ def merged_section(item: MergedData) -> dict[str, Any]:
 
 def weather_drawing(trial: Trial) -> Drawing | None:
     """Return the weather plot of all stages that work shot by shot."""
-    if not len(trial.times):
+    times = timings(trial.runs)
+    if not len(times):
         return None
     return Drawing(
-        photo_uri(weather.draw(trial.times), dpi=130),
-        "Weather: each line is a shot on its rank, coloured by stage. White is time without a "
-        "shot: waiting, starting up or shut down; long lines are slow shots. Dotted: long idle "
-        "time that was cut out.",
+        photo_uri(weather_draw.draw(weather.weather(times)), dpi=130),
+        "Weather: each line is a shot on its rank, coloured by stage; what of it was not spent on "
+        "the processor comes first. White is time without a shot: waiting, starting up or shut "
+        "down; long lines are slow shots. Dotted: long idle time that was cut out.",
         wide=True,
     )
 
@@ -219,7 +207,7 @@ def latency_section(trial: Trial) -> dict[str, Any] | None:
     caption = "Left: how many shots had their results after how long. Right: how that went."
     return {
         "table": latency.table(found),
-        "drawing": Drawing(svg_uri(draw_latency(found)), caption, wide=True),
+        "drawing": Drawing(svg_uri(draw_latency(latency_curves(found))), caption, wide=True),
     }
 
 

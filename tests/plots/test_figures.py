@@ -1,12 +1,12 @@
-"""What the report's figures show, against answers that are known."""
+"""What figures show, against answers that are known."""
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from xfel_apps.report import histograms
-from xfel_apps.report.orientation import coverage, covered_share, lambert
-from xfel_apps.report.weather import CutAxis
+from xfel_apps.plots import histograms
+from xfel_apps.plots.orientation import coverage, covered_share, lambert
+from xfel_apps.plots.time_axis import CutAxis
 
 CELL = np.array([79.2, 79.2, 38.0, 90.0, 90.0, 90.0])
 BEAM = np.array([0.0, 0.0, -1.0])

@@ -8,6 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from xfel_apps.errors import ContainerError
+from xfel_apps.plots.chart import Chart, numbers
+from xfel_apps.plots.lattices import Lattices
 from xfel_apps.plots.style import BLUE, FAINT, INK, RULE, figure, styled
 
 Array = NDArray[np.float64]
@@ -18,6 +21,10 @@ textbooks between the axes, else a sector of the same size."""
 
 CELL_DEG = 10.0
 """Width of the cells of the sphere that coverage is counted in [degree]."""
+
+MOST_LATTICES = 20_000
+"""Of more lattices, evenly spaced ones are taken: coverage of the sphere is full long before."""
+MOST_POINTS = 3000
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,81 @@ def lambert(directions: Array) -> Array:
     return np.asarray(directions[:, :2] / np.sqrt(1.0 + directions[:, 2:]))
 
 
+@dataclass(frozen=True)
+class Orientations:
+    """Orientations of the lattices with the commonest space group.
+
+    Attributes
+    ----------
+    coverage : of them
+    space_group : their symbol
+    points : those that are drawn, as many as `coverage.reduced`
+    """
+
+    coverage: Coverage
+    space_group: str
+    points: Lattices
+
+
+def orientations(found: Lattices) -> Orientations:
+    """Return the orientations of lattices as they are drawn."""
+    if not len(found):
+        raise ContainerError("no lattice has been found yet; orientations are those of lattices")
+    same = found.with_group(found.commonest)
+    rows = np.linspace(0, len(same) - 1, min(len(same), MOST_LATTICES)).astype(np.int64)
+    some = same.take(rows)
+    cell = np.median(some.cell, axis=0)
+    seen = coverage(some.a_matrix, cell, found.commonest, found.beam)
+    return Orientations(seen, found.commonest, some)
+
+
+def chart(data: Orientations) -> Chart:
+    """Return the map for a browser: directions of the upper half, to be picked."""
+    upper = np.flatnonzero(data.coverage.reduced[:, 2] >= 0)
+    upper = upper[:: max(1, -(-len(upper) // MOST_POINTS))]
+    points = data.points.take(upper)
+    others = data.coverage.equivalents
+    others = others[:: max(1, -(-len(others) // (2 * MOST_POINTS)))]
+    traces: list[Chart] = []
+    for directions, name, colour, size in (
+        (others, "its equivalents", "rgba(140,140,140,0.35)", 3),
+        (data.coverage.reduced[upper], "a lattice", BLUE, 6),
+    ):
+        x, y = lambert(directions).T
+        marker = {"color": colour, "size": size}
+        traces.append(
+            {"type": "scatter", "mode": "markers", "name": name, "marker": marker}
+            | {"x": numbers(x, 4), "y": numbers(y, 4), "hoverinfo": "skip"}
+        )
+    run, event = points.run.tolist(), points.event.tolist()
+    picks = [[points.runs[r], e] for r, e in zip(run, event, strict=True)]
+    hover = "%{customdata[0]} shot %{customdata[1]}<extra></extra>"
+    traces[1] |= Chart(customdata=picks, hovertemplate=hover, hoverinfo="text")
+    axis = {"range": [-1.1, 1.1], "visible": False}
+    ring = {"type": "circle", "line": {"color": FAINT, "width": 1}}
+    radii = [1.0, *(float(np.sqrt(1.0 - np.sin(np.radians(t)))) for t in (30.0, 60.0))]
+    notes = [
+        {"x": x, "y": 0, "text": text, "showarrow": False} for x, text in ((1.06, "a"), (0, "c*"))
+    ]
+    layout = {
+        "xaxis": axis,
+        "yaxis": {**axis, "scaleanchor": "x"},
+        "shapes": [{**ring, "x0": -r, "y0": -r, "x1": r, "y1": r} for r in radii],
+        "annotations": notes,
+        "hovermode": "closest",
+    }
+    return {"data": traces, "layout": layout}
+
+
+def caption(data: Orientations) -> str:
+    """Return what the map shows, and how much of the sphere is covered."""
+    return (
+        "Direction of the beam in the crystals’ frame, equal-area map, c* up. Blue: one of each "
+        f"crystal’s equivalents in Laue group {data.coverage.laue}; grey: all of them. "
+        f"{100 * data.coverage.covered:.0f} % of {CELL_DEG:.0f}° cells on the sphere hold one."
+    )
+
+
 @styled
 def draw(found: Coverage) -> Figure:
     """Return the map of directions on the upper half of the sphere."""
@@ -109,10 +191,11 @@ def draw(found: Coverage) -> Figure:
     for height in np.sin(np.radians([0.0, 30.0, 60.0])):
         _ring(axes, float(height))
     many = len(found.reduced) > 1500
-    for points, colour, size in (
+    for every, colour, size in (
         (found.equivalents, RULE, 3.0),
         (found.reduced[found.reduced[:, 2] >= 0], BLUE, 6.0),
     ):
+        points = every[:: max(1, -(-len(every) // (2 * MOST_POINTS)))]
         x, y = lambert(points).T
         axes.scatter(x, y, s=1.0 if many else size, color=colour, linewidths=0, rasterized=many)
     for x, y, name in ((1.06, 0.0, "a"), (0.0, 0.0, "c*")):

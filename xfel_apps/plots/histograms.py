@@ -1,6 +1,6 @@
 """Distributions over shots and lattices."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import gemmi
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from xfel_apps.containers.outcome import Outcome
-from xfel_apps.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, RED, figure, grid, styled
+from xfel_apps.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, figure, grid, styled
 
 Array = NDArray[np.float64]
 
@@ -20,7 +20,6 @@ OUTCOME_COLOURS: Mapping[str, str] = {
     "hit, no lattice": ORANGE,
     "miss": "#bdbdbd",
 }
-CELL_NAMES = (("a", "Å"), ("b", "Å"), ("c", "Å"), ("α", "°"), ("β", "°"), ("γ", "°"))
 
 
 def _group(outcome: str) -> str:
@@ -62,66 +61,6 @@ def _count_edges(highest: float) -> Array:
         return np.arange(0, highest + 2 * step, step) - 0.5
     fine = np.arange(0, 20, 2) - 0.5
     return np.concatenate([fine, np.geomspace(19.5, highest + 1, 28)])
-
-
-@styled
-def resolution(parts: Mapping[str, Array]) -> Figure:
-    """Return histograms of resolution [Angstrom], evenly binned in 1/d.
-
-    Parameters
-    ----------
-    parts : what is counted -> its resolutions; at most two
-    """
-    result = figure(4.6, 2.6)
-    axes = result.subplots()
-    known = {name: d[np.isfinite(d) & (d > 0)] for name, d in parts.items()}
-    known = {name: d for name, d in known.items() if len(d)}
-    whole = np.concatenate([*known.values(), np.empty(0)])
-    if not len(whole):
-        return nothing(result, "no resolution known")
-    edges = np.linspace(0.98 / whole.max(), 1.02 / whole.min(), 40)
-    for (name, d_ang), colour in zip(known.items(), (BLUE, RED), strict=False):
-        style = {"histtype": "step", "linewidth": 1.4, "color": colour}
-        label = f"{name}, median {np.median(d_ang):.2f} Å"
-        axes.hist(1.0 / d_ang, bins=edges, label=label, **style)  # type: ignore[arg-type]  # a style of mixed types
-    ticks = (20, 10, 7, 5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1)
-    shown = [d for d in ticks if edges[0] <= 1 / d <= edges[-1]]
-    axes.set_xticks([1.0 / d for d in shown], [f"{d:g}" for d in shown])
-    axes.set_xlabel("resolution [Å]")
-    axes.set_ylabel("number")
-    above(axes, n_columns=1)
-    grid(axes)
-    return result
-
-
-@styled
-def cell(crystals: pd.DataFrame, fixed: Sequence[bool]) -> Figure:
-    """Return histograms of the six cell parameters with median and standard deviation.
-
-    Parameters
-    ----------
-    crystals : columns cell_0 ... cell_5
-    fixed : for each parameter, whether symmetry fixes it
-    """
-    free = [i for i in range(6) if not fixed[i]]
-    n_columns = min(len(free), 3)
-    n_rows = -(-len(free) // 3)
-    result = figure(2.3 * n_columns + 0.2, 2.1 * n_rows)
-    for place, index in enumerate(free):
-        axes = result.add_subplot(n_rows, n_columns, place + 1)
-        values = crystals[f"cell_{index}"].to_numpy(dtype=float)
-        name, unit = CELL_NAMES[index]
-        low, high = core(values)
-        outside = int(((values < low) | (values > high)).sum())
-        axes.hist(values, bins=np.linspace(low, high, 32).tolist(), color=BLUE)
-        axes.axvline(float(np.median(values)), color=INK, linewidth=0.9)
-        axes.set_title(f"{name} = {np.median(values):.2f} {unit}, sd {spread(values):.3f}")
-        axes.set_xlabel(f"{name} [{unit}]" + (f"  ({outside} outside)" if outside else ""))
-        axes.locator_params(axis="x", nbins=4)
-        axes.locator_params(axis="y", nbins=4)
-        axes.ticklabel_format(axis="x", useOffset=False)
-        grid(axes)
-    return result
 
 
 def fixed_by_symmetry(space_group: str) -> list[bool]:
