@@ -13,7 +13,7 @@ HELP = (
     "Draw a plot of runs from their containers alone: no database, no server, while they are "
     "processed or after.\n\nThe name of --out chooses: .png or .svg for a picture, .html for a "
     "page that can be zoomed and stands alone (4.5 MB, works offline). The report and the "
-    "dashboard show the same plots."
+    "dashboard show the same plots.\n\nExample: `xfelflow plot weather results/000 --out w.html`"
 )
 
 
