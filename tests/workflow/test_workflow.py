@@ -10,6 +10,7 @@ import gemmi
 import pytest
 
 from xfel_apps.catalog import open_catalog, queries
+from xfel_apps.containers.factors import FactorsManifest
 from xfel_apps.containers.manifest import Manifest
 from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.launch import workflow_folder
@@ -35,9 +36,9 @@ def snakemake(
     return result
 
 
-def planned(experiment: Path) -> dict[str, int]:
+def planned(experiment: Path, *targets: str) -> dict[str, int]:
     """Return how many jobs of each rule a run would start."""
-    text = snakemake(experiment, "-n").stdout
+    text = snakemake(experiment, "-n", *targets).stdout
     jobs = {m[1]: int(m[2]) for m in re.finditer(r"^(\w+) +(\d+)$", text, re.M)}
     return {rule: n for rule, n in jobs.items() if rule != "total"}
 
@@ -139,3 +140,19 @@ def test_a_wrong_experiment_is_refused_before_any_job(simulated_runs, tmp_path, 
     assert expected in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.slow
+def test_structure_factors_of_every_dataset_are_refined_when_asked_for(done, simulated_runs):
+    """Both datasets, one of two runs; a setting of stage 2 repeats stage 2 alone."""
+    snakemake(done, "factors")
+    datasets = done.parent / "results/000/datasets"
+    for name, runs in (("all", 2), ("first", 1)):
+        manifest = FactorsManifest.read(datasets / name / "v001/factors.json")
+        assert len(manifest.inputs) == runs + 1
+        assert manifest.n_lattices - len(manifest.rejected) >= 8 * runs
+        mtz = gemmi.read_mtz_file(str(datasets / name / "v001" / manifest.files["mtz"]))
+        assert mtz.nreflections == manifest.statistics["overall"]["n_unique"] > 100
+    assert not planned(done, "factors")
+    changed = simulated_runs.experiment(done.with_name("factors.yaml"), factors={"n_shells": 5})
+    assert planned(changed, "factors") == {"factors": 1, "refine_structure_factors": 2}
