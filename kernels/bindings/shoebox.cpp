@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <vector>
-#include <xfelflow/shoebox.hpp>
+#include <xfelflow/shoebox_likelihood.hpp>
 
 #include "arguments.hpp"
 
