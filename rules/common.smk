@@ -73,6 +73,11 @@ def refined_factors():
     return [(folder / "factors.json").as_posix() for folder in DATASETS.values()]
 
 
+def refined_against_pixels():
+    """Return the manifests of what the default target refines against every pixel."""
+    return refined_runs() if EXPERIMENT.pixels == "shots" else []
+
+
 def dataset_events(wildcards):
     """Return the manifests of the events of a dataset's runs."""
     return [

@@ -1,4 +1,4 @@
-# merged + crystals + frames -> refined; not part of `all`: ask for the target `refined`
+# merged + crystals + frames -> refined; part of `all` where the experiment says `pixels: shots`
 rule refined:
     input:
         refined_runs(),

@@ -3,6 +3,7 @@ rule report:
     input:
         expand(f"{TRIAL}/{{run}}/reflections.json", run=EXPERIMENT.runs),
         [f"{folder.as_posix()}/merged.json" for folder in DATASETS.values()],
+        refined_against_pixels(),
     output:
         f"{TRIAL}/report.html",
     log:

@@ -7,7 +7,7 @@ It is the only place where the stages' sections meet. The Snakefile, `xfelflow p
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
@@ -51,6 +51,8 @@ class Experiment(Section):
     """Run name -> raw files: paths, globs, folders or lists of files."""
     datasets: dict[Name, list[Name]] = Field(default_factory=dict)
     """Dataset name -> runs that are merged together."""
+    pixels: Literal["none", "shots"] = "none"
+    """What the default target refines against every pixel after merging: nothing, or each shot."""
     worker: WorkerSettings = WorkerSettings()
     live: LiveSettings = LiveSettings()
     ingest: IngestSettings = IngestSettings()

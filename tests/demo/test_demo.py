@@ -20,8 +20,10 @@ def test_demo_finds_what_was_simulated(tmp_path: Path, capfd) -> None:
     median_deg = float(re.search(r"orientation error +median ([\d.]+)", text)[1])
     assert median_deg < 0.05
     assert float(re.search(r"CC of merged I +([\d.]+)", text)[1]) > 0.5
+    refined = text[text.index("refined against every pixel") :]
+    assert float(re.search(r"orientation error +median ([\d.]+)", refined)[1]) < median_deg
     report = Path(re.search(r"report: (.+)", text)[1])
-    assert "r0001" in report.read_text()
+    assert "shots refined against every pixel" in report.read_text()
 
 
 def test_demo_replaces_its_own_folder_and_no_other(tmp_path: Path) -> None:

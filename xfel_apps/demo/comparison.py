@@ -8,6 +8,7 @@ import numpy as np
 from xfel_apps.compare.intensities import agreement, read_mtz
 from xfel_apps.compare.products import lattices
 from xfel_apps.compare.truth import LatticeScore, Truth, score_lattices
+from xfel_apps.containers.refined import REFINED
 
 
 def comparison(truth_file: Path, trial: Path, run: str, d_min_ang: float) -> Iterator[str]:
@@ -30,6 +31,10 @@ def comparison(truth_file: Path, trial: Path, run: str, d_min_ang: float) -> Ite
             f"unique reflections ({whole.fraction:.1%})"
         )
         yield f"  CC of merged I       {whole.cc:.3f} with the true I: {mtz}"
+    for refined in sorted(trial.glob(f"datasets/*/v*/{run}/refined.json")):
+        found = lattices(trial / run / "events.json", refined, REFINED)
+        yield f"refined against every pixel: {refined}"
+        yield from _error_lines(score_lattices(found, truth))
 
 
 def _lattice_lines(score: LatticeScore) -> Iterator[str]:
@@ -42,6 +47,10 @@ def _lattice_lines(score: LatticeScore) -> Iterator[str]:
         f"  false lattices       {score.false_lattices}; "
         f"blanks indexed: {score.blanks_indexed} of {score.blanks}"
     )
+    yield from _error_lines(score)
+
+
+def _error_lines(score: LatticeScore) -> Iterator[str]:
     yield (
         f"  orientation error    median {score.orientation_deg_median:.3f}, "
         f"90 % below {score.orientation_deg_p90:.3f} degrees"

@@ -18,6 +18,7 @@ from xfel_apps.simulate import SimulateSettings
 
 RUN, DATASET, TRIAL = "r0001", "lysozyme", "000"
 D_MIN_ANG = 2.3
+MPI_STAGES = ("spotfind", "index", "integrate", "merge", "diffbragg")
 MARK = "# Written by `xfelflow demo`, which replaces this folder when it runs again.\n"
 
 
@@ -71,6 +72,7 @@ def _experiment(out: Path) -> Experiment:
         "trial": TRIAL,
         "runs": {RUN: [str(out / "raw" / "run_master.h5")]},
         "datasets": {DATASET: [RUN]},
+        "pixels": "shots",
         "index": {
             "cell": " ".join(f"{value:g}" for value in crystal.cell),
             "space_group": crystal.space_group,
@@ -88,8 +90,7 @@ def _run_workflow(out: Path, ranks: int) -> None:
     command += ["--profile", str(workflow / "profiles" / "local"), "--directory", str(out)]
     command += ["--configfile", str(out / "experiment.yaml"), "--cores", str(ranks)]
     command += ["--quiet", "host", "reason"]
-    command += ["--set-threads", *(f"{stage}={ranks}" for stage in
-                                   ("spotfind", "index", "integrate", "merge"))]  # fmt: skip
+    command += ["--set-threads", *(f"{stage}={ranks}" for stage in MPI_STAGES)]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     code = subprocess.run(command, env=environment, check=False).returncode
     if code:

@@ -29,7 +29,7 @@ from xfel_apps.plots.lattices import lattices
 from xfel_apps.plots.merging import curves
 from xfel_apps.plots.style import photo_uri, svg_uri
 from xfel_apps.plots.timing import timings
-from xfel_apps.report import latency, merging, tables
+from xfel_apps.report import latency, merging, pixels, tables
 from xfel_apps.report.pictures import pictures
 from xfel_apps.report.tables import counts, percent
 from xfel_apps.report.trial import MergedData, Trial
@@ -182,7 +182,17 @@ def merged_section(item: MergedData) -> dict[str, Any]:
         "table": merging.shell_table(statistics),
         "resolution": merging.resolution(statistics),
         "curves": Drawing(svg_uri(curves(statistics)), "Statistics by resolution.", True),
+        "pixels": pixels_section(item),
     }
+
+
+def pixels_section(item: MergedData) -> dict[str, Any] | None:
+    """Return what the page says of shots refined from merged data; None if none was."""
+    rows = pixels.of_merged(item)
+    if not len(rows):
+        return None
+    drawing = Drawing(svg_uri(pixels.draw(rows)), pixels.DRAWN, True)
+    return {"table": pixels.table(rows), "drawing": drawing}
 
 
 def weather_drawing(trial: Trial) -> Drawing | None:

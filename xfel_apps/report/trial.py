@@ -18,10 +18,11 @@ from xfel_apps.errors import ContainerError
 
 @dataclass(frozen=True)
 class MergedData:
-    """One version of a merged dataset: its name and its manifest."""
+    """One version of a merged dataset: its name, its manifest and the folder it lies in."""
 
     name: str
     manifest: MergedManifest
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,6 @@ def _merged_below(folder: Path) -> list[MergedData]:
         versions = dataset.glob("v[0-9][0-9][0-9]*/merged.json")
         last = max(versions, key=lambda path: int(path.parent.name[1:]), default=None)
         if last is not None:
-            found.append(
-                MergedData(f"{dataset.name} {last.parent.name}", MergedManifest.read(last))
-            )
+            name = f"{dataset.name} {last.parent.name}"
+            found.append(MergedData(name, MergedManifest.read(last), last.parent))
     return found
