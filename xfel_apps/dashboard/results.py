@@ -25,7 +25,7 @@ def below(results: Path, *parts: str) -> Path:
 
 def trials(results: Path) -> list[Path]:
     """Return the folders of the trials, in order."""
-    return [path for path in _folders(results) if path.name != LIVE]
+    return [path for path in folders(results) if path.name != LIVE]
 
 
 def live_state(results: Path) -> Hashable:
@@ -37,7 +37,7 @@ def manifests_state(results: Path) -> Hashable:
     """Return what changes when a run's product is made, or made again."""
     found = []
     for trial in trials(results):
-        for run in _folders(trial):
+        for run in folders(trial):
             names = {*(f"{product}.json" for product in PER_SHOT), "refined.json"}
             found += [(str(run / name), stamp) for name in names if (stamp := _stamp(run / name))]
     return hash(tuple(sorted(found)))
@@ -53,7 +53,7 @@ def shots_state(results: Path) -> Hashable:
     """Return what changes when a rank writes shots of a run that is not done."""
     found = []
     for trial in trials(results):
-        for run in _folders(trial):
+        for run in folders(trial):
             if not (run / "reflections.json").exists():
                 paths = [*run.glob("*/rank-*.h5"), *run.glob(f"{LIVE}/*/*/rank-*.h5")]
                 found += [(str(path), _stamp(path)) for path in paths]
@@ -68,7 +68,8 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return stat.st_mtime_ns, stat.st_size
 
 
-def _folders(folder: Path) -> Iterator[Path]:
+def folders(folder: Path) -> Iterator[Path]:
+    """Yield the folders in a folder, in order of name, but for hidden ones."""
     try:
         with os.scandir(folder) as found:
             names = sorted(item.name for item in found if item.is_dir())

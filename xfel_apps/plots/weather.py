@@ -82,6 +82,11 @@ class Weather:
     diagnoses: tuple[Diagnosis, ...]
     marks_s: Array
 
+    @property
+    def is_live(self) -> bool:
+        """Whether crews' shots are in it that have live numbers yet."""
+        return any("/" in name for name in self.rows)
+
 
 def weather(times: Timings) -> Weather:
     """Return the weather plot of timing rows."""
