@@ -4,10 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from xfel_apps.experiment import Experiment
 
@@ -23,7 +23,7 @@ class Follower:
     experiments : of the trials that are worked on; the first one names catalog and experiment
     """
 
-    def __init__(self, experiments: Sequence[Experiment]) -> None:
+    def __init__(self, experiments: Sequence[Experiment] = ()) -> None:
         self._experiments = list(experiments)
         self.process: subprocess.Popen[str] | None = None
 
@@ -32,6 +32,19 @@ class Follower:
         first = self._experiments[0]
         if not first.catalog:
             return
+        trials = {item.trial: item.model_dump(mode="json") for item in self._experiments}
+        self.follow(first.catalog, first.experiment, Path(first.results), trials)
+
+    def follow(
+        self, url: str, experiment: str, results: Path, trials: Mapping[str, Any] | None = None
+    ) -> None:
+        """Start it for a folder of results.
+
+        Parameters
+        ----------
+        url, experiment : catalog, and name of the experiment in it
+        trials : trial -> its experiment file; None: all trials there are
+        """
         self.process = subprocess.Popen(
             [sys.executable, "-m", "xfel_apps.catalog.follow", "--parent", str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -41,10 +54,10 @@ class Follower:
             start_new_session=True,
         )
         source = {
-            "url": first.catalog,
-            "experiment": first.experiment,
-            "results": str(Path(first.results).absolute()),
-            "trials": {item.trial: item.model_dump(mode="json") for item in self._experiments},
+            "url": url,
+            "experiment": experiment,
+            "results": str(results.absolute()),
+            "trials": trials or {},
         }
         with suppress(BrokenPipeError):  # it says itself why it has ended
             self._pipe.write(json.dumps(source) + "\n")

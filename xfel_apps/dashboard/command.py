@@ -42,6 +42,9 @@ def serve(
             help="in the catalog [default: that with these results, or the only one]",
         ),
     ] = "",
+    follow: Annotated[
+        bool, typer.Option(help="bring what appears in the results into the catalog meanwhile")
+    ] = True,
     cores: Annotated[
         int, typer.Option(min=1, help="cores of this machine for each job started from a page")
     ] = 2,
@@ -67,7 +70,7 @@ def serve(
     from xfel_apps.dashboard.settings import DashboardSettings
 
     given = {"host": host, "port": port, "results": results, "catalog": catalog}
-    given |= {"cores": cores, "profile": profile}
+    given |= {"cores": cores, "profile": profile, "follow": follow}
     given |= {"experiment": experiment, "hosts": tuple(allow_host or ())}
     run_server(DashboardSettings.checked(given))
 

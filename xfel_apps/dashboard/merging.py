@@ -20,7 +20,7 @@ PANELS = (
 COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#e69f00", "#cc79a7", "#8a929c")
 """Of the newest version, then older ones (Okabe & Ito 2008; grey for the oldest)."""
 N_VERSIONS = len(COLOURS)
-N_TICKS = 5
+N_TICKS = 4
 
 
 def by_resolution(bins: Mapping[str, Sequence[BinInfo]]) -> Figure:
@@ -67,19 +67,33 @@ def _panels(bins: Sequence[Sequence[BinInfo]]) -> dict[str, Any]:
     edges = [shell.d_min_ang for shells in bins for shell in shells]
     ticks = _ticks(min(edges)) if edges else []
     layout: dict[str, Any] = {
-        "grid": {"rows": 2, "columns": 3, "pattern": "independent", "xgap": 0.16, "ygap": 0.25},
+        "grid": {"rows": 2, "columns": 3, "pattern": "independent", "xgap": 0.16, "ygap": 0.3},
+        "annotations": [_heading(panel, title) for panel, (_, title) in enumerate(PANELS, 1)],
+        "legend": {"orientation": "h", "x": 0, "y": 1.1, "yanchor": "bottom"},
     }
-    for panel, (_, title) in enumerate(PANELS, 1):
+    for panel in range(1, len(PANELS) + 1):
         layout[_axis("xaxis", panel)] = {
             "tickvals": [d**-2 for d in ticks],
-            "ticktext": [f"{d:g} Å" for d in ticks],
+            "ticktext": [f"{d:.2g} Å" for d in ticks],
             "rangemode": "tozero",
+            "tickangle": 0,
         }
-        layout[_axis("yaxis", panel)] = {
-            "rangemode": "tozero",
-            "title": {"text": title, "standoff": 4},
-        }
+        layout[_axis("yaxis", panel)] = {"rangemode": "tozero", "nticks": 5}
     return layout
+
+
+def _heading(panel: int, title: str) -> dict[str, Any]:
+    """Return what stands above a panel."""
+    return {
+        "text": f"<b>{title}</b>",
+        "showarrow": False,
+        "xref": f"{_axis('x', panel)} domain",
+        "yref": f"{_axis('y', panel)} domain",
+        "x": 0.0,
+        "y": 1.03,
+        "xanchor": "left",
+        "yanchor": "bottom",
+    }
 
 
 def _axis(name: str, panel: int) -> str:
@@ -122,7 +136,7 @@ def growth(
     if found is not None:
         first = min((n for n in n_lattices if n), default=1)
         last = 1.6 * max(found.n_needed, found.n_now, 1)
-        n = np.geomspace(0.7 * first, max(last, first + 1), 80)
+        n = np.geomspace(0.7 * min(first, found.n_needed), max(last, first + 1), 80)
         data.append(_line("as √n lets expect", n, found.curve(n), COLOURS[3], "dash"))
         low, high = float(n[0]), float(n[-1])
         target = np.full(2, found.target)

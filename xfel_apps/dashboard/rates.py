@@ -116,8 +116,9 @@ def latency(frame: pd.DataFrame) -> Figure:
                 data.append(_quantile(name, times, values, LATENCY_COLOURS[stage], dash))
     top = max((max(trace["y"]) for trace in data), default=1.0)
     axis: dict[str, Any] = {"type": "log", "title": {"text": "seconds", "standoff": 6}}
-    axis["range"] = [-1.0, max(math.log10(top) + 0.2, 1.0)]
-    return {"data": data, "layout": {"yaxis": axis, "xaxis": {"type": "date"}}}
+    axis |= {"range": [-1.0, max(math.log10(top) + 0.2, 1.0)], "dtick": 1}
+    limits = [_iso(first_s - width_s), _iso(complete_s.max() + width_s)]
+    return {"data": data, "layout": {"yaxis": axis, "xaxis": {"type": "date", "range": limits}}}
 
 
 def _quantile(name: str, times: Any, values: Any, colour: str, dash: str) -> dict[str, Any]:

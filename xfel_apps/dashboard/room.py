@@ -23,6 +23,11 @@ POOL_SIZE = 8
 """Connections that the server keeps: few, as answers are kept until something changes."""
 
 
+def url_of(settings: DashboardSettings) -> str:
+    """Return the URL of the catalog: as given, or of the file beside the results."""
+    return settings.catalog or default_url(settings.results)
+
+
 class Room:
     """One server's results, catalog and kept answers.
 
@@ -34,7 +39,7 @@ class Room:
     def __init__(self, settings: DashboardSettings) -> None:
         self.settings = settings
         self.results: Path = settings.results
-        self.url = settings.catalog or default_url(settings.results)
+        self.url = url_of(settings)
         self._catalog: Catalog | None = None
         self._lock = threading.Lock()
         self.changes = Changes(

@@ -5,9 +5,15 @@ import sys
 
 import uvicorn
 
+from xfel_apps.catalog.follower import Follower
+from xfel_apps.dashboard.room import url_of
 from xfel_apps.dashboard.server import create_app
 from xfel_apps.dashboard.settings import DashboardSettings
 from xfel_apps.errors import SettingsError
+
+EXPERIMENT = "main"
+"""Name of the experiment in a catalog where none is given, as in experiment files."""
+END_S = 10.0
 
 
 def run_server(settings: DashboardSettings) -> None:
@@ -28,7 +34,13 @@ def run_server(settings: DashboardSettings) -> None:
             timeout_graceful_shutdown=1,
             limit_concurrency=1000,
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        follower = Follower()
+        if settings.follow:
+            follower.follow(url_of(settings), settings.experiment or EXPERIMENT, settings.results)
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            follower.end(END_S)
 
 
 def _listen(settings: DashboardSettings) -> socket.socket:

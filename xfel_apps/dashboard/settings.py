@@ -20,6 +20,8 @@ class DashboardSettings(Section):
     """URL of the catalog; empty: the file `catalog.db` beside the results."""
     experiment: str = ""
     """Name of the experiment in the catalog; empty: that with these results, or the only one."""
+    follow: bool = True
+    """Bring what appears in the results into the catalog, by a process beside the server."""
     cores: int = Field(default=2, ge=1)
     """Cores of this machine for each job that is started from a page."""
     profile: str = "local"

@@ -72,6 +72,7 @@ def resubmit(request: Request, job_id: int, who: Editor) -> dict[str, str]:
 
 def _context(room: Room, shown: int | None, state: str) -> dict[str, Any]:
     found = room.ask(queries.jobs, (state,) if state else (), limit=MAX_JOBS)
+    found = sorted(found, key=lambda job: job.start_s or job.submitted_s, reverse=True)
     return {
         "jobs": [(job, _can_cancel(job), jobs.can_resubmit(job)) for job in found],
         "shown": shown,

@@ -18,7 +18,8 @@ const colour = name => getComputedStyle(document.documentElement).getPropertyVal
 const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
 
 function axis(own) {
-  return { gridcolor: colour("--rule"), linecolor: colour("--faint"), zerolinecolor: colour("--rule"), automargin: true, ...own };
+  const title = own?.title ? { title: { font: { size: 0.9 * rem() }, ...own.title } } : {};
+  return { gridcolor: colour("--rule"), linecolor: colour("--faint"), zerolinecolor: colour("--rule"), automargin: true, ...own, ...title };
 }
 
 export function themed(layout) {
