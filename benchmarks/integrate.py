@@ -26,7 +26,7 @@ from xfel_apps.containers.crystals import Crystals
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.geometry.mosaic import Mosaic
 from xfel_apps.geometry.prediction import Lattice, Predictions
-from xfel_apps.integrate.look import Shot
+from xfel_apps.integrate.predicted import Shot
 from xfel_apps.integrate.processor import Integrator
 from xfel_apps.integrate.rows import best_estimate, flags_of
 from xfel_apps.integrate.run import IntegrateInput

@@ -9,7 +9,8 @@ from xfel_apps.compute.integration import Sums
 from xfel_apps.geometry import Beam, Detector, Panel
 from xfel_apps.geometry.mosaic import Mosaic
 from xfel_apps.geometry.prediction import Lattice, Predictions, predict
-from xfel_apps.integrate.look import Shot, is_clean
+from xfel_apps.integrate.look import is_clean
+from xfel_apps.integrate.predicted import Shot
 from xfel_apps.integrate.rows import best_estimate, flags_of, reflection_rows
 from xfel_apps.integrate.settings import IntegrateSettings
 from xfel_apps.integrate.shot import Integrated, integrate_shot
@@ -94,6 +95,27 @@ def test_intensities_are_the_photons_put_in() -> None:
     chi2 = (value - truth) ** 2 / (variance + (0.02 * truth) ** 2)
     assert 0.8 < np.mean(chi2) < 1.25
     assert np.std(value[weak] - truth[weak]) < 0.85 * np.std(summed[weak] - truth[weak])
+
+
+def test_spots_beside_their_predictions_are_found() -> None:
+    """Moved by up to two pixels, as by a beam centre and a distance that are off: none is lost."""
+    rng = np.random.default_rng(7)
+    crystal = lattice(7)
+    found = predict(crystal, DETECTOR, BEAM, 2.2, reach=2.0)
+    photons = strength(found, rng, 800.0)
+    fast, slow = DETECTOR.slab_pixels(found.panel, found.fast_px, found.slow_px)
+    move = np.array([0.8 + (fast - 510) / 500, -0.6 + (slow - 505) / 500])
+    moved = replace(found, fast_px=found.fast_px + move[0], slow_px=found.slow_px + move[1])
+    settings = IntegrateSettings(d_min_ang=2.2, reach=2.0, refine_width=False)
+    totals = []
+    for shown in (found, moved):
+        done = integrate_shot(shot_of(frame_with(shown, photons, rng)), [crystal], [2.5], settings)
+        truth, clean = truth_of(done, found, photons), is_clean(done.sums)
+        totals.append([done.sums.intensity_sum[clean].sum(), truth[clean].sum()])
+        assert done.sums.n_foreground[clean].mean() < 40
+    there, displaced = np.array(totals)
+    assert abs(displaced[0] / displaced[1] - 1.0) < 0.03
+    assert abs(there[0] / there[1] - 1.0) < 0.03
 
 
 def test_shots_without_strong_spots_are_summed() -> None:

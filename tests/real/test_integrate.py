@@ -15,7 +15,7 @@ from xfel_apps.geometry.prediction import Lattice
 from xfel_apps.index.__main__ import main as index
 from xfel_apps.ingest.__main__ import main as ingest
 from xfel_apps.integrate.__main__ import main as integrate
-from xfel_apps.integrate.look import Shot
+from xfel_apps.integrate.predicted import Shot
 from xfel_apps.integrate.rows import best_estimate, flags_of
 from xfel_apps.integrate.settings import IntegrateSettings
 from xfel_apps.integrate.shot import integrate_shot
@@ -53,17 +53,19 @@ def test_xfel_stills_of_thermolysin(data_dir: Path, tmp_path: Path) -> None:
     found = reflections_of(tmp_path, paths, settings)
     clear = n_clear(found)
     assert len(clear) == 3
-    assert min(clear) > 90
-    assert sum(clear) > 500
+    assert min(clear) > 120
+    assert sum(clear) > 600
     inner = found[(found["d_ang"] > 4.0) & (found["partiality"] > 0.5)]
     assert (inner["intensity"] / inner["sigma"]).median() > 1.0
 
 
 def test_synchrotron_stills_of_thaumatin(data_dir: Path, tmp_path: Path) -> None:
-    """DIALS has 592 to 1,914 with I/sigma above 3 on the five stills."""
-    paths = sorted((data_dir / "thaumatin_pilatus").glob("*_000[2-5].cbf.bz2"))
+    """DIALS has 592 to 1,914 with I/sigma above 3 on the five stills, the first the least."""
+    paths = sorted((data_dir / "thaumatin_pilatus").glob("*_000[1-5].cbf.bz2"))
     settings = '{"cell": "58 58 150 90 90 90", "space_group": "P41212"}'
-    assert min(n_clear(reflections_of(tmp_path, paths, settings))) > 900
+    clear = n_clear(reflections_of(tmp_path, paths, settings))
+    assert clear[0] > 640
+    assert min(clear[1:]) > 1600
 
 
 @pytest.fixture(scope="module")

@@ -6,21 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.compute.integration import (
-    MAX_HALF_PX,
-    Readout,
-    Recipe,
-    Sums,
-    Windows,
-    integrate,
-)
-from xfel_apps.geometry import Beam, Detector
+from xfel_apps.compute.integration import Readout, Recipe, Sums, integrate
+from xfel_apps.geometry import Detector
 from xfel_apps.geometry.mosaic import Mosaic
-from xfel_apps.geometry.prediction import Lattice, Predictions, predict
+from xfel_apps.integrate.layout import Layout
 from xfel_apps.integrate.limit import resolution_limit_ang
+from xfel_apps.integrate.predicted import Predicted, Shot
 from xfel_apps.integrate.profile import StrongSpots, gaussian_profile, learn_profile
 from xfel_apps.integrate.settings import IntegrateSettings
-from xfel_apps.integrate.shape import Frames, SpotShape, measure_shape
 from xfel_apps.integrate.width import Seen, WidthFit, fit_width
 
 Array = NDArray[np.float64]
@@ -30,77 +23,27 @@ Mask = NDArray[np.bool_]
 FIRST_SIGMAS = 2.0
 """Standard deviations of the expected spots in the first look's foreground."""
 
-LOOK_REACH = 2.0
-"""Half widths of the mosaic model from the Ewald sphere, in the first look."""
+N_SETTLE = 3
+"""Times that strong spots are looked at again, each time with the layout they showed before."""
+
+WHOLE_SHARE = 0.8
+"""Share of a spot that must lie on pixels of its own for it to show where spots are."""
 
 N_FOR_NOISE = 50
 """Background pixels that a reflection needs to take part in measuring the readout noise."""
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One frame and how it was taken.
-
-    Attributes
-    ----------
-    frame : (slow, fast) pixels [ADU]
-    good : (slow, fast) pixels that may be used
-    detector, beam : the geometry
-    spot_radius_px : radius that holds the shot's spots, scatter about predictions included [pixel]
-    gain_adu : median gain of the panels [ADU a photon]
-    """
-
-    frame: NDArray[np.generic]
-    good: Mask
-    detector: Detector
-    beam: Beam
-    spot_radius_px: float
-    gain_adu: float = 1.0
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """Reflections of all lattices of a shot.
-
-    Attributes
-    ----------
-    lattice : (n,) which of the shot's lattices
-    found : (n,) the predictions
-    """
-
-    lattice: IntArray
-    found: Predictions
-
-    @classmethod
-    def of(
-        cls, shot: Shot, lattices: Sequence[Lattice], limits_ang: Sequence[float]
-    ) -> "Predicted":
-        """Return what lattices show to their resolution limits [Angstrom]."""
-        parts = [
-            predict(lattice, shot.detector, shot.beam, limit, LOOK_REACH)
-            for lattice, limit in zip(lattices, limits_ang, strict=True)
-        ]
-        numbers = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        return cls(numbers, Predictions.concatenate(parts))
-
-    def take(self, rows: Mask) -> "Predicted":
-        """Return some of the reflections."""
-        return Predicted(self.lattice[rows], self.found.take(rows))
-
-    def distance(self, mosaics: Sequence[Mosaic]) -> Array:
-        """Return the distance (n,) from the Ewald sphere in half widths of the lattices' models."""
-        result = np.empty(len(self.found))
-        for number, mosaic in enumerate(mosaics):
-            own = self.lattice == number
-            width = mosaic.half_width_invang(self.found.q_length_invang[own])
-            result[own] = np.abs(self.found.excitation_invang[own]) / width
-        return result
 
 
 def is_clean(sums: Sums) -> Mask:
     """Return which reflections have a whole foreground of their own and a background."""
     wrong = sums.n_masked + sums.n_outside + sums.n_saturated + sums.n_shared
     return np.asarray((wrong == 0) & (sums.n_foreground > 0) & (sums.n_background > 0))
+
+
+def _is_whole(sums: Sums) -> Mask:
+    """Return which reflections have most of a spot on pixels of their own, and a background."""
+    return np.asarray(
+        (sums.share >= WHOLE_SHARE) & (sums.n_saturated == 0) & (sums.n_background > 0)
+    )
 
 
 @dataclass(frozen=True)
@@ -110,39 +53,47 @@ class Look:
     Attributes
     ----------
     shot, predicted : the frame and the predictions
-    frames, shape : directions and size of spots; the size measured where enough spots are strong
+    layout : where spots lie and how large they are; measured where enough of them are strong
     sums : of the first look
     readout : how to read the frame, readout noise measured
-    strong : (n,) which reflections show the shot's size and profile of spots
+    strong : (n,) which reflections show the shot's layout and profile of spots
     """
 
     shot: Shot
     predicted: Predicted
-    frames: Frames
-    shape: SpotShape
+    layout: Layout
     sums: Sums
     readout: Readout
     strong: IntArray
 
     @classmethod
     def first(
-        cls, shot: Shot, predicted: Predicted, mosaicity_deg: float, settings: IntegrateSettings
+        cls, shot: Shot, predicted: Predicted, expected: Layout, settings: IntegrateSettings
     ) -> "Look":
-        """Integrate with the size that the spots suggest, and measure."""
-        shape = SpotShape.expected(shot.spot_radius_px / FIRST_SIGMAS, mosaicity_deg)
-        frames = Frames.of(predicted.found, shot.detector, shot.beam)
-        half_axes = shape.half_axes_px(frames.throw_px, FIRST_SIGMAS, settings.radii_px)
-        windows = _place(shot.detector, predicted.found, frames, half_axes, settings)
+        """Integrate with the expected layout of the spots, and measure theirs."""
+        windows = expected.windows(shot.detector, predicted, FIRST_SIGMAS, settings)
         readout = readout_of(shot.detector, shot.gain_adu)
-        recipe = Recipe(gaussian_profile(FIRST_SIGMAS), settings.guard, settings.outlier_sigmas)
-        sums = integrate(shot.frame, shot.good, windows, readout, recipe)
+        sums = integrate(
+            shot.frame, shot.good, windows, readout, _plain_recipe(FIRST_SIGMAS, settings)
+        )
         readout = replace(readout, variance=_noise_variance(sums))
         is_strong = sums.i_over_sigma >= settings.strong_i_over_sigma
-        strong = np.flatnonzero(is_clean(sums) & is_strong)
-        if len(strong) >= settings.min_strong:
-            moments = np.column_stack([sums.square_uu, sums.square_vv])[strong]
-            shape = measure_shape(moments * half_axes[strong] ** 2, frames.throw_px[strong], shape)
-        return cls(shot, predicted, frames, shape, sums, readout, strong)
+        strong = np.flatnonzero(_is_whole(sums) & is_strong)
+        look = cls(shot, predicted, expected, sums, readout, strong)
+        if len(strong) < settings.min_strong:
+            return look
+        layout = expected.corrected(predicted.take(strong), windows.take(strong), sums.take(strong))
+        return replace(look, layout=look._settled(layout, settings))
+
+    def _settled(self, layout: Layout, settings: IntegrateSettings) -> Layout:
+        """Return the layout that strong spots show when looked at with their own."""
+        shot, strong = self.shot, self.predicted.take(self.strong)
+        recipe = _plain_recipe(settings.foreground_sigmas, settings)
+        for _ in range(N_SETTLE):
+            windows = layout.windows(shot.detector, strong, settings.foreground_sigmas, settings)
+            sums = integrate(shot.frame, shot.good, windows, self.readout, recipe)
+            layout = layout.corrected(strong, windows, sums)
+        return layout
 
     def widths(self, expected: Sequence[Mosaic], settings: IntegrateSettings) -> list[WidthFit]:
         """Return the mosaic models that the lattices' reflections show."""
@@ -177,29 +128,35 @@ class Look:
 
     def integrate(self, kept: Mask, settings: IntegrateSettings) -> tuple[Sums, bool]:
         """Return the sums of the reflections that are kept, and whether their profile is learnt."""
-        half_axes = self.shape.half_axes_px(
-            self.frames.throw_px, settings.foreground_sigmas, settings.radii_px
-        )
-        windows = _place(self.shot.detector, self.predicted.found, self.frames, half_axes, settings)
-        profile = self._profile(windows, settings)
-        shown = gaussian_profile(settings.foreground_sigmas) if profile is None else profile
-        recipe = Recipe(shown, settings.guard, settings.outlier_sigmas)
-        windows = windows.take(kept)
-        sums = integrate(self.shot.frame, self.shot.good, windows, self.readout, recipe)
+        shot, sigmas = self.shot, settings.foreground_sigmas
+        profile = self._profile(settings)
+        recipe = _plain_recipe(sigmas, settings)
+        if profile is not None:
+            recipe = replace(recipe, profile=profile)
+        kept_ones = self.predicted.take(kept)
+        windows = self.layout.windows(shot.detector, kept_ones, sigmas, settings)
+        sums = integrate(shot.frame, shot.good, windows, self.readout, recipe)
         return sums, profile is not None
 
-    def _profile(self, windows: Windows, settings: IntegrateSettings) -> Array | None:
-        """Return the profile that the strong spots show in `windows`; None if too few do."""
+    def _profile(self, settings: IntegrateSettings) -> Array | None:
+        """Return the profile that the strong spots show; None if too few do."""
         if not settings.fit_profiles or len(self.strong) < settings.min_strong:
             return None
-        spots = StrongSpots.gather(
-            self.shot.frame,
-            self.shot.good,
-            windows.take(self.strong),
-            self.sums.take(self.strong),
-            self.readout,
+        shot, strong, sigmas = (
+            self.shot,
+            self.predicted.take(self.strong),
+            settings.foreground_sigmas,
         )
-        return learn_profile(spots)
+        windows = self.layout.windows(shot.detector, strong, sigmas, settings)
+        sums = integrate(
+            shot.frame, shot.good, windows, self.readout, _plain_recipe(sigmas, settings)
+        )
+        return learn_profile(StrongSpots.gather(shot.frame, shot.good, windows, sums, self.readout))
+
+
+def _plain_recipe(sigmas: float, settings: IntegrateSettings) -> Recipe:
+    """Return how to integrate where no profile is known."""
+    return Recipe(gaussian_profile(sigmas), settings.guard, settings.outlier_sigmas)
 
 
 def readout_of(detector: Detector, gain_adu: float) -> Readout:
@@ -215,23 +172,6 @@ def readout_of(detector: Detector, gain_adu: float) -> Readout:
         np.median(gains) / (gains * gain_adu),
         np.array([panel.trusted[0] for panel in panels], dtype=float),
         np.array([panel.trusted[1] for panel in panels], dtype=float),
-    )
-
-
-def _place(
-    detector: Detector,
-    found: Predictions,
-    frames: Frames,
-    half_axes_px: Array,
-    settings: IntegrateSettings,
-) -> Windows:
-    """Return windows about the predictions with foregrounds of the given half axes (n, 2)."""
-    reach = np.ceil(half_axes_px.max(axis=1) * settings.guard) + settings.background_width_px
-    return Windows(
-        found.panel,
-        np.column_stack(detector.slab_pixels(found.panel, found.fast_px, found.slow_px)),
-        frames.directions / half_axes_px[:, :, None],
-        np.minimum(reach, MAX_HALF_PX).astype(np.int64),
     )
 
 

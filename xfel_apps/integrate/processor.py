@@ -16,7 +16,7 @@ from xfel_apps.errors import ShotError
 from xfel_apps.geometry import Detector
 from xfel_apps.geometry.mosaic import Mosaic
 from xfel_apps.geometry.prediction import Lattice
-from xfel_apps.integrate.look import Shot
+from xfel_apps.integrate.predicted import Shot
 from xfel_apps.integrate.rows import crystal_rows, mosaic_rows, reflection_rows
 from xfel_apps.integrate.settings import IntegrateSettings
 from xfel_apps.integrate.shot import integrate_shot

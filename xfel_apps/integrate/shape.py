@@ -1,14 +1,13 @@
-"""Size of the spots of a shot: what they scatter about their predictions, by direction."""
+"""Size of the spots of a shot: what they scatter about where they are expected, by direction."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
+from scipy.optimize import lsq_linear
 
-from xfel_apps.geometry import Beam, Detector
 from xfel_apps.geometry.mosaic import FULL_WIDTH
-from xfel_apps.geometry.prediction import Predictions
+from xfel_apps.integrate.frames import Frames
 
 Array = NDArray[np.float64]
 
@@ -18,47 +17,19 @@ N_FOR_GROWTH = 30
 TRIM = 0.1
 """Share of the largest second moments that is left out: spots of something else."""
 
-
-@dataclass(frozen=True)
-class Frames:
-    """Direction of each reflection on its panel, and how far spread angles carry.
-
-    Attributes
-    ----------
-    directions : (n, 2, 2) from a pixel offset (fast, slow) to pixels along (radial, tangential),
-        seen along the ray
-    throw_px : (n,) pixels that a rotation of the crystal by 1 rad moves the spot: |q| wavelength
-        times the distance from the crystal
-    """
-
-    directions: Array
-    throw_px: Array
-
-    @classmethod
-    def of(cls, found: Predictions, detector: Detector, beam: Beam) -> "Frames":
-        """Return the frames of predicted reflections."""
-        along = found.s1 * beam.wavelength_ang
-        tangential = np.cross(beam.s0, along)
-        tangential /= np.maximum(np.linalg.norm(tangential, axis=1, keepdims=True), 1e-12)
-        radial = np.cross(tangential, along)
-        axes = detector.axes[found.panel]
-        pixel_mm = np.sqrt(
-            np.linalg.norm(axes[:, :, 0], axis=1) * np.linalg.norm(axes[:, :, 1], axis=1)
-        )
-        directions = np.stack([radial, tangential], axis=1) @ axes / pixel_mm[:, None, None]
-        lab = detector.lab_mm(found.panel, found.fast_px, found.slow_px)
-        throw = np.linalg.norm(lab, axis=1) / pixel_mm * found.q_length_invang * beam.wavelength_ang
-        return cls(directions, throw)
+LEAST_ROUND = 0.2
+"""Smallest variance at the centre over the largest: no spot is a line."""
 
 
 @dataclass(frozen=True)
 class SpotShape:
-    """Second moments of spots about their predictions: constant plus growth times throw squared.
+    """Second moments of spots: a constant of the beam and the crystal, and two that grow.
 
     Attributes
     ----------
-    constant_px2 : (2,) along (radial, tangential) [pixel^2]
-    growth_rad2 : (2,) variance of the angle that spreads them [rad^2]
+    constant_px2 : (2, 2) along the two axes across the beam (`Frames.turns`) [pixel^2]
+    growth_rad2 : (2,) variance of the angle that spreads spots along (radial, tangential), times
+        the throw squared [rad^2]
     """
 
     constant_px2: Array
@@ -68,37 +39,68 @@ class SpotShape:
     def expected(cls, sigma_px: float, mosaicity_deg: float) -> "SpotShape":
         """Return the shape where spots of `sigma_px` grow as the mosaic spread says."""
         spread = np.radians(mosaicity_deg) / FULL_WIDTH
-        return cls(np.full(2, sigma_px**2), np.array([0.0, spread**2]))
+        return cls(sigma_px**2 * np.eye(2), np.array([0.0, spread**2]))
 
-    def half_axes_px(self, throw_px: Array, sigmas: float, limits: tuple[float, float]) -> Array:
-        """Return the half axes (n, 2) of foregrounds of `sigmas` standard deviations [pixel]."""
-        variance = self.constant_px2 + self.growth_rad2 * throw_px[:, None] ** 2
-        return np.clip(sigmas * np.sqrt(variance), *limits)
+    def moments_px2(self, frames: Frames) -> Array:
+        """Return the second moments (n, 2, 2) along (radial, tangential)."""
+        moments = frames.turns @ self.constant_px2 @ np.swapaxes(frames.turns, 1, 2)
+        moments[:, [0, 1], [0, 1]] += self.growth_rad2 * frames.throw_px[:, None] ** 2
+        return np.asarray(moments)
+
+    def ellipses(self, frames: Frames, sigmas: float, limits_px: tuple[float, float]) -> Array:
+        """Return the matrices (n, 2, 2) from (radial, tangential) pixels to the unit disc.
+
+        The disc is the foreground: `sigmas` standard deviations in every direction, its half axes
+        within the limits.
+        """
+        variance, axes = np.linalg.eigh(self.moments_px2(frames))
+        half = np.clip(sigmas * np.sqrt(np.maximum(variance, 0.0)), *limits_px)
+        return np.asarray(axes / half[:, None, :] @ np.swapaxes(axes, 1, 2))
 
 
-def measure_shape(moments_px2: Array, throw_px: Array, expected: SpotShape) -> SpotShape:
+def measure_shape(moments_px2: Array, frames: Frames, expected: SpotShape) -> SpotShape:
     """Return the shape of a shot's spots from its strong ones.
 
     Parameters
     ----------
-    moments_px2 : (n, 2) second moments about the predictions along (radial, tangential)
-    throw_px : (n,) see `Frames`
+    moments_px2 : (n, 2, 2) second moments along (radial, tangential)
+    frames : (n,) theirs
     expected : its growth is kept where there are too few spots to measure it
     """
-    fits = [
-        _fit_growth(moments_px2[:, axis], throw_px**2, float(expected.growth_rad2[axis]))
-        for axis in range(2)
-    ]
-    return SpotShape(*np.array(fits).T)
+    size = np.trace(moments_px2, axis1=1, axis2=2)
+    kept = size <= np.quantile(size, 1.0 - TRIM)
+    frames = frames.take(kept)
+    terms = np.concatenate(
+        [_constant_terms(frames.turns), _growth_terms(frames.throw_px**2)], axis=2
+    )
+    moments, growth = moments_px2[kept][:, [0, 0, 1], [0, 1, 1]], expected.growth_rad2
+    if kept.sum() < N_FOR_GROWTH:
+        moments = moments - terms[:, :, 3:] @ growth
+        terms = terms[:, :, :3]
+    n_terms = terms.shape[2]
+    scale = np.maximum(np.abs(terms).mean(axis=(0, 1)), 1e-12)
+    least = np.where(np.arange(n_terms) == 1, -np.inf, 0.0)
+    flat = (terms / scale).reshape(-1, n_terms)
+    found = lsq_linear(flat, moments.ravel(), (least, np.inf)).x / scale
+    return SpotShape(_rounded(found[:3]), found[3:] if n_terms > 3 else growth)
 
 
-def _fit_growth(moments: Array, throw2: Array, growth: float) -> tuple[float, float]:
-    """Return constant and growth, neither negative, that fit the moments."""
-    kept = moments <= np.quantile(moments, 1.0 - TRIM)
-    moments, throw2 = np.maximum(moments[kept], 0.0), throw2[kept]
-    if len(moments) < N_FOR_GROWTH:
-        least = 0.2 * moments.mean()
-        return max(float(np.mean(moments - growth * throw2)), float(least)), growth
-    scale = float(throw2.mean())
-    (constant, slope), _ = nnls(np.column_stack([np.ones(len(throw2)), throw2 / scale]), moments)
-    return float(constant), float(slope / scale)
+def _constant_terms(turns: Array) -> Array:
+    """Return (n, 3, 3): rr, rt and tt of spots whose xx, xy or yy is one."""
+    unit = np.array([[[1, 0], [0, 0]], [[0, 1], [1, 0]], [[0, 0], [0, 1]]], dtype=float)
+    moments = np.einsum("nij,kjl,nml->nimk", turns, unit, turns)
+    return np.asarray(moments[:, [0, 0, 1], [0, 1, 1]])
+
+
+def _growth_terms(throw2: Array) -> Array:
+    """Return (n, 3, 2): rr, rt and tt of spots spread by one radian, radially or tangentially."""
+    terms = np.zeros((len(throw2), 3, 2))
+    terms[:, 0, 0] = terms[:, 2, 1] = throw2
+    return terms
+
+
+def _rounded(constant: Array) -> Array:
+    """Return the matrix (2, 2) of xx, xy and yy; no narrower than `LEAST_ROUND` says."""
+    variance, axes = np.linalg.eigh(constant[[0, 1, 1, 2]].reshape(2, 2))
+    variance = np.maximum(variance, LEAST_ROUND * max(variance[1], 1e-6))
+    return np.asarray(axes * variance @ axes.T)

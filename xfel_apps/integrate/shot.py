@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from xfel_apps.compute.integration import Sums
 from xfel_apps.geometry.mosaic import Mosaic, falls_to
 from xfel_apps.geometry.prediction import Lattice, Predictions
-from xfel_apps.integrate.look import LOOK_REACH, Look, Predicted, Shot
+from xfel_apps.integrate.layout import Layout
+from xfel_apps.integrate.look import FIRST_SIGMAS, Look
+from xfel_apps.integrate.predicted import LOOK_REACH, Predicted, Shot
 from xfel_apps.integrate.settings import IntegrateSettings
 from xfel_apps.integrate.width import WidthFit
 
@@ -106,8 +108,9 @@ def _look(
     for number in range(MOST_LOOKS):
         expected = [lattice.mosaic for lattice in lattices]
         predicted = Predicted.of(shot, lattices, limits_ang)
-        mosaicity_deg = float(np.mean([mosaic.mosaicity_deg for mosaic in expected]))
-        look = Look.first(shot, predicted, mosaicity_deg, settings)
+        spreads_deg = [mosaic.mosaicity_deg for mosaic in expected]
+        layout = Layout.expected(shot.spot_radius_px / FIRST_SIGMAS, spreads_deg)
+        look = Look.first(shot, predicted, layout, settings)
         if not settings.refine_width:
             return look, [WidthFit.unseen(mosaic) for mosaic in expected]
         widths = look.widths(expected, settings)
