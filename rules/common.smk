@@ -2,17 +2,15 @@
 import sys
 from pathlib import Path
 
+from xfel_apps.catalog.workflow import work_of
 from xfel_apps.errors import XfelError
-from xfel_apps.experiment import check_experiment
 from snakemake.exceptions import WorkflowError
 
 try:
-    EXPERIMENT = check_experiment(config)
+    WORK = work_of(config)
+    EXPERIMENT = WORK.experiment
     RAW = {run: EXPERIMENT.files(run) for run in EXPERIMENT.runs}
-    KEYS = {name: EXPERIMENT.dataset_key(name) for name in EXPERIMENT.datasets}
-    DATASETS = {
-        name: EXPERIMENT.version_folder(name, key) for name, key in KEYS.items()
-    }
+    DATASETS = {name: merge.folder for name, merge in WORK.merges.items()}
 except XfelError as error:
     raise WorkflowError(str(error)) from None
 
@@ -29,7 +27,7 @@ WORKER = EXPERIMENT.worker.canonical()
 
 wildcard_constraints:
     run="|".join(EXPERIMENT.runs),
-    dataset="|".join(DATASETS) or "none",
+    dataset="|".join(WORK.datasets) or "none",
     version=r"v\d\d\d+",
 
 
@@ -44,12 +42,14 @@ def raw_paths(wildcards):
     return EXPERIMENT.runs[wildcards.run]
 
 
+def dataset_runs(wildcards):
+    """Return the runs of a version of a dataset."""
+    return WORK.merge(wildcards.dataset, wildcards.version).runs
+
+
 def dataset_reflections(wildcards):
-    """Return the manifests that are merged into a dataset."""
-    return [
-        f"{TRIAL}/{run}/reflections.json"
-        for run in EXPERIMENT.datasets[wildcards.dataset]
-    ]
+    """Return the manifests that are merged into a version of a dataset."""
+    return [f"{TRIAL}/{run}/reflections.json" for run in dataset_runs(wildcards)]
 
 
 def dataset_crystals(wildcards):
@@ -64,7 +64,7 @@ def refined_runs():
     return [
         (folder / run / "refined.json").as_posix()
         for name, folder in DATASETS.items()
-        for run in EXPERIMENT.datasets[name]
+        for run in WORK.merges[name].runs
     ]
 
 
@@ -80,22 +80,18 @@ def refined_against_pixels():
 
 def dataset_events(wildcards):
     """Return the manifests of the events of a dataset's runs."""
-    return [
-        f"{TRIAL}/{run}/events.json" for run in EXPERIMENT.datasets[wildcards.dataset]
-    ]
+    return [f"{TRIAL}/{run}/events.json" for run in dataset_runs(wildcards)]
 
 
 def dataset_refined(wildcards):
     """Return the manifests of a dataset's shots, refined, in the order of `dataset_events`."""
     folder = f"{TRIAL}/datasets/{wildcards.dataset}/{wildcards.version}"
-    return [
-        f"{folder}/{run}/refined.json" for run in EXPERIMENT.datasets[wildcards.dataset]
-    ]
+    return [f"{folder}/{run}/refined.json" for run in dataset_runs(wildcards)]
 
 
 def dataset_key(wildcards):
     """Return the digest of what determines a dataset's version."""
-    return KEYS[wildcards.dataset]
+    return WORK.merge(wildcards.dataset, wildcards.version).key
 
 
 def workers(wildcards, threads):

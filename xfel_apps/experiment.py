@@ -44,7 +44,8 @@ class Experiment(Section):
     docs/reference/presets.md). Settings that are given count more than the preset's."""
     catalog: str = ""
     """Database that people share: a file, or a URL such as postgresql://user@host/database. Its
-    password comes from $XFELFLOW_DB_PASSWORD or a file of mode 600. Empty: none is kept."""
+    password comes from $XFELFLOW_DB_PASSWORD or a file of mode 600. Where this file names no runs,
+    runs, datasets and the trial's settings are the catalog's. Empty: none is kept."""
     experiment: Name = "main"
     """Name of the experiment in the catalog."""
     runs: dict[Name, list[str]] = Field(default_factory=dict)
@@ -130,12 +131,19 @@ class Experiment(Section):
 
         A version number is never reused: other settings or other files give the next number.
         """
+        made = self.versions_made(dataset)
+        numbers = [number for number, made_with in made.items() if made_with == key]
+        return self.numbered_folder(dataset, min(numbers, default=max(made, default=0) + 1))
+
+    def versions_made(self, dataset: str) -> dict[int, str | None]:
+        """Return number -> key of the versions of a dataset that have files."""
         folder = self.folder / "datasets" / dataset
-        made = {path.parent: _key_of(path) for path in folder.glob("v[0-9][0-9][0-9]*/merged.json")}
-        for path, made_with in made.items():
-            if made_with == key:
-                return path
-        return folder / f"v{max((int(path.name[1:]) for path in made), default=0) + 1:03d}"
+        paths = folder.glob("v[0-9][0-9][0-9]*/merged.json")
+        return {int(path.parent.name[1:]): _key_of(path) for path in paths}
+
+    def numbered_folder(self, dataset: str, number: int) -> Path:
+        """Return the folder of a version."""
+        return self.folder / "datasets" / dataset / f"v{number:03d}"
 
 
 def _key_of(path: Path) -> str | None:
@@ -144,14 +152,3 @@ def _key_of(path: Path) -> str | None:
         return str(json.loads(path.read_text())["key"])
     except (OSError, ValueError, KeyError):
         return None
-
-
-def check_experiment(config: Mapping[str, Any]) -> Experiment:
-    """Return the experiment that a workflow's config holds; it must name at least one run."""
-    experiment = Experiment.checked(config)
-    if not experiment.runs:
-        raise SettingsError(
-            "the experiment names no runs; give an experiment file: "
-            "snakemake --profile local --configfile experiment.yaml"
-        )
-    return experiment

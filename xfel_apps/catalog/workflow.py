@@ -1,0 +1,193 @@
+"""What the workflow works on: runs, settings and datasets, of a file or of the catalog."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from xfel_apps.catalog import queries
+from xfel_apps.catalog.edits.versions import take_version
+from xfel_apps.catalog.engine import Catalog, open_catalog
+from xfel_apps.catalog.find import find_dataset
+from xfel_apps.catalog.parameters import SECTIONS
+from xfel_apps.errors import SettingsError
+from xfel_apps.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Merge:
+    """A version of a dataset that is merged.
+
+    Attributes
+    ----------
+    folder : of its files
+    key : digest of raw files and settings
+    runs : that are merged
+    """
+
+    folder: Path
+    key: str
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the workflow works on.
+
+    Attributes
+    ----------
+    experiment : runs with their raw files, settings, datasets with their runs
+    merges : dataset -> the version that is to be made, or is made already
+    given : (dataset, name of a version) -> versions that were begun with runs of that time; a job
+        of theirs still finds these, whatever has been tagged meanwhile
+    """
+
+    experiment: Experiment
+    merges: Mapping[str, Merge]
+    given: Mapping[tuple[str, str], Merge]
+
+    def merge(self, dataset: str, version: str) -> Merge:
+        """Return a version of a dataset."""
+        current = self.merges.get(dataset)
+        if current is not None and current.folder.name == version:
+            return current
+        try:
+            return self.given[dataset, version]
+        except KeyError:
+            known = current.folder.name if current is not None else "none"
+            raise SettingsError(
+                f"dataset {dataset}: no version {version} was begun; the present one is {known}"
+            ) from None
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of all datasets that can be merged."""
+        return sorted({*self.merges, *(name for name, _ in self.given)})
+
+
+def work_of(config: Mapping[str, Any]) -> Work:
+    """Return what a workflow with this config works on.
+
+    Runs and datasets are those of the experiment file where it names runs; else those of the
+    catalog that it names, with the settings of its trial.
+
+    Raises
+    ------
+    SettingsError : there is no run, or the file contradicts the catalog's trial
+    CatalogError : the catalog does not answer, or lacks the experiment or trial
+    """
+    experiment = Experiment.checked(config)
+    if experiment.runs:
+        return _of_file(experiment)
+    if experiment.catalog:
+        return _of_catalog(experiment)
+    raise SettingsError(
+        "the experiment names no runs; give an experiment file: "
+        "snakemake --profile local --configfile experiment.yaml"
+    )
+
+
+def _of_file(experiment: Experiment) -> Work:
+    merges = {}
+    for name, runs in experiment.datasets.items():
+        key = experiment.dataset_key(name)
+        merges[name] = Merge(experiment.version_folder(name, key), key, tuple(runs))
+    return Work(experiment, merges, {})
+
+
+def _of_catalog(file: Experiment) -> Work:
+    catalog = open_catalog(file.catalog, must_exist=True)
+    with catalog.reading() as session:
+        experiment = catalog_experiment(session, file)
+        given = _given(session, experiment)
+    if not experiment.runs:
+        raise SettingsError(
+            f"experiment {file.experiment}: the catalog has no runs; `xfelflow run add` adds them"
+        )
+    merges = {}
+    for name, runs in experiment.datasets.items():
+        key = experiment.dataset_key(name)
+        merges[name] = Merge(version_folder(catalog, experiment, name, key), key, tuple(runs))
+    return Work(experiment, merges, given)
+
+
+def catalog_experiment(session: Session, file: Experiment) -> Experiment:
+    """Return the experiment of a file with runs, settings and datasets of the catalog.
+
+    Parameters
+    ----------
+    file : says which experiment and trial, where results go, how live processing works
+
+    Raises
+    ------
+    SettingsError : the file gives a setting that the trial has otherwise
+    CatalogError : the experiment or trial is not in the catalog
+    """
+    trial = queries.trial(session, file.experiment, file.trial)
+    _refuse_other_settings(file, trial)
+    runs = {run.name: list(run.paths) for run in queries.runs(session, file.experiment)}
+    runs = {name: paths for name, paths in sorted(runs.items()) if paths}
+    members = {
+        dataset.name: [run for run in dataset.runs if run in runs]
+        for dataset in queries.datasets(session, file.experiment, trial.name)
+    }
+    kept = file.model_dump(mode="json", exclude={"preset", *SECTIONS})
+    datasets = {name: names for name, names in members.items() if names}
+    changed = {"trial": trial.name, "runs": runs, "datasets": datasets}
+    return Experiment.checked({**kept, **trial.parameters, **changed})
+
+
+def _refuse_other_settings(file: Experiment, trial: queries.TrialInfo) -> None:
+    """Refuse settings of the file that are neither defaults nor the trial's."""
+    default = Experiment()
+    other = []
+    for name in SECTIONS:
+        given = file.section(name).model_dump(mode="json")
+        usual = default.section(name).model_dump(mode="json")
+        frozen = trial.parameters.get(name, {})
+        other += [
+            f"{name}.{key}"
+            for key, value in given.items()
+            if value != usual[key] and value != frozen.get(key)
+        ]
+    if other:
+        raise SettingsError(
+            f"trial {trial.name} has other settings in the catalog than the experiment file: "
+            f"{', '.join(other)}; leave them out, or make a trial: `xfelflow trial new "
+            f"--from {trial.name} --config FILE`"
+        )
+
+
+def _given(session: Session, experiment: Experiment) -> dict[tuple[str, str], Merge]:
+    """Return the versions that were begun."""
+    name, trial = experiment.experiment, experiment.trial
+    return {
+        (dataset.name, version.name): Merge(
+            experiment.numbered_folder(dataset.name, version.number), version.key, version.runs
+        )
+        for dataset in queries.datasets(session, name, trial)
+        for version in queries.versions(session, name, trial, dataset.name)
+        if version.key
+    }
+
+
+def version_folder(catalog: Catalog, experiment: Experiment, dataset: str, key: str) -> Path:
+    """Return the folder of the dataset's version with this key; the catalog gives its number.
+
+    Parameters
+    ----------
+    experiment : as `catalog_experiment` gives it
+    """
+    made = experiment.versions_made(dataset)
+    numbers = [number for number, made_with in made.items() if made_with == key]
+    if numbers:
+        return experiment.numbered_folder(dataset, min(numbers))
+
+    def take(session: Session) -> int:
+        row = find_dataset(session, experiment.experiment, experiment.trial, dataset)
+        runs = experiment.datasets[dataset]
+        return take_version(session, row, key, runs, max(made, default=0))
+
+    return experiment.numbered_folder(dataset, catalog.change(take))
