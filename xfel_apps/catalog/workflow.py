@@ -1,6 +1,6 @@
 """What the workflow works on: runs, settings and datasets, of a file or of the catalog."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,8 @@ def _of_catalog(file: Experiment) -> Work:
     merges = {}
     for name, runs in experiment.datasets.items():
         key = experiment.dataset_key(name)
-        merges[name] = Merge(version_folder(catalog, experiment, name, key), key, tuple(runs))
+        folder = version_folder(catalog, experiment, name, key, runs)
+        merges[name] = Merge(folder, key, tuple(runs))
     return Work(experiment, merges, given)
 
 
@@ -173,12 +174,15 @@ def _given(session: Session, experiment: Experiment) -> dict[tuple[str, str], Me
     }
 
 
-def version_folder(catalog: Catalog, experiment: Experiment, dataset: str, key: str) -> Path:
+def version_folder(
+    catalog: Catalog, experiment: Experiment, dataset: str, key: str, runs: Sequence[str]
+) -> Path:
     """Return the folder of the dataset's version with this key; the catalog gives its number.
 
     Parameters
     ----------
-    experiment : as `catalog_experiment` gives it
+    experiment : says which one it is in the catalog, and where its files are
+    runs : that are merged
     """
     made = experiment.versions_made(dataset)
     numbers = [number for number, made_with in made.items() if made_with == key]
@@ -187,7 +191,6 @@ def version_folder(catalog: Catalog, experiment: Experiment, dataset: str, key: 
 
     def take(session: Session) -> int:
         row = find_dataset(session, experiment.experiment, experiment.trial, dataset)
-        runs = experiment.datasets[dataset]
         return take_version(session, row, key, runs, max(made, default=0))
 
     return experiment.numbered_folder(dataset, catalog.change(take))

@@ -74,6 +74,7 @@ class Daemon:
         """Look at everything once; what goes wrong in one place stops nothing elsewhere."""
         actions: dict[str, Callable[[], None]] = {
             "experiment file": self._renew_trials,
+            "catalog": self._ask_catalog,
             "watching": self._poll,
             "taking in": self._take_in,
             "looking after crews": self.crews.look,
@@ -92,6 +93,23 @@ class Daemon:
         for trial in self.trials:
             if said := trial.renew():
                 self._news.say(said)
+
+    def _ask_catalog(self) -> None:
+        """Tell the catalog of new runs, and learn of tags, datasets and trials."""
+        first = self.trials[0]
+        catalog = first.catalog
+        if catalog is None or not catalog.is_time():
+            return
+        catalog.put_runs({run.run: run.paths for run in self.runs_of(first, with_excluded=True)})
+        for trial in self.trials:
+            trial.choice = catalog.choice(trial.name)
+        known = [trial.name for trial in self.trials]
+        for name in catalog.trials_after(first.name):
+            if name not in known:
+                trial = LiveTrial(first.path, first, name)
+                self.trials.append(trial)
+                self.finish[name] = Finish(trial, self.tasks)
+                self._news.say(f"trial {name} of the catalog: its datasets' runs are reprocessed")
 
     def _poll(self) -> None:
         """Ask for runs; large folders are asked for less often."""

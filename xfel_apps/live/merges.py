@@ -103,30 +103,29 @@ def wanted_version(
     n_lattices = sum(run.n_lattices for run in runs)
     if not n_lattices:
         return None
+    trial = runs[0].trial
     if all(run.sealed for run in runs):
         key = experiment().dataset_key(dataset)
         made_of = tuple(experiment().datasets[dataset]), ()
-        return _unless_made(dataset, key, experiment(), (*made_of, n_lattices))
-    settings = runs[0].trial.experiment.live
-    if not is_due(sealed, growing, n_lattices, last, settings):
+        folder = trial.version_folder(experiment(), dataset, key, made_of[0])
+        return _unless_made(folder, key, (*made_of, n_lattices))
+    if not is_due(sealed, growing, n_lattices, last, trial.experiment.live):
         return None
     key = LIVE_KEY + digest(*sorted([*sealed.values(), *map(repr, growing.items())]))
-    return _unless_made(dataset, key, experiment(), (tuple(sealed), tuple(growing), n_lattices))
+    folder = trial.version_folder(experiment(), dataset, key, [run.run for run in runs])
+    return _unless_made(folder, key, (tuple(sealed), tuple(growing), n_lattices))
 
 
 def _unless_made(
-    dataset: str,
-    key: str,
-    experiment: Experiment,
-    made_of: tuple[tuple[str, ...], tuple[str, ...], int],
+    folder: Path, key: str, made_of: tuple[tuple[str, ...], tuple[str, ...], int]
 ) -> Wanted | None:
-    """Return the version with this key, unless it is there.
+    """Return the version that belongs into a folder, unless it is there.
 
     Parameters
     ----------
     made_of : sealed and growing runs, and the lattices of all
     """
-    path = experiment.version_folder(dataset, key) / "merged.json"
+    path = folder / "merged.json"
     return None if path.is_file() else Wanted(path, key, *made_of)
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import yaml
 
+from xfel_apps.catalog.parameters import SECTIONS
 from xfel_apps.config import read_yaml
 from xfel_apps.containers.manifest import write_text
-from xfel_apps.errors import SettingsError
+from xfel_apps.errors import CatalogError, SettingsError
 from xfel_apps.experiment import STAGES, Experiment
+from xfel_apps.live.catalog import LiveCatalog
 from xfel_apps.live.layout import experiment_file
 from xfel_apps.live.queue import LIVE_FIRST, REPROCESS_LAST
 from xfel_apps.live.watch import matches
@@ -19,23 +21,48 @@ MARK = "# Written by `xfelflow live`: the runs that are done. `snakemake --confi
 
 
 class LiveTrial:
-    """One trial, read from its experiment file.
+    """One trial, read from its experiment file, or from the catalog that the file names.
 
     Parameters
     ----------
     path : experiment file (YAML)
     live : the live trial that this one reprocesses the runs of; None for the live trial itself
+    name : of a trial in the live trial's catalog, whose file `path` is; None: that of the file
+
+    Attributes
+    ----------
+    catalog : says which runs are merged, and numbers the versions; None where no file names one
+    choice : which runs are merged, as the catalog said last; None without catalog
     """
 
-    def __init__(self, path: Path, live: "LiveTrial | None" = None) -> None:
-        self.path = path
-        self._live = live
-        self._data = read_yaml(path)
+    def __init__(
+        self, path: Path, live: "LiveTrial | None" = None, name: str | None = None
+    ) -> None:
+        self.path, self._live, self._name = path, live, name
+        self.catalog: LiveCatalog | None = live.catalog if live else None
+        self._data = self._read()
         self.experiment = Experiment.checked(self._data)
+        self.choice = self.catalog.choice(self.name) if self.catalog else None
         self._read_at_ns = path.stat().st_mtime_ns
         self._check_folder()
         self.folder = self.experiment.folder.absolute()
         self._check_settings()
+
+    def _read(self) -> dict[str, Any]:
+        """Return what the file says; with a catalog, with the settings of the trial there."""
+        data = read_yaml(self.path)
+        if self._name is not None:
+            kept = {key: value for key, value in data.items() if key not in (*SECTIONS, "preset")}
+            data = {**kept, "trial": self._name}
+        file = Experiment.checked(data)
+        if self.catalog is None and file.catalog and self._live is None:
+            self.catalog = LiveCatalog(file)
+        if self.catalog is None:
+            return data
+        settings = self.catalog.settings(file).model_dump(mode="json")
+        data.pop("preset", None)
+        changed = {name: settings[name] for name in SECTIONS}
+        return {**data, **changed, "catalog": self.catalog.url, "trial": settings["trial"]}
 
     def _check_folder(self) -> None:
         if self._live is None:
@@ -86,9 +113,9 @@ class LiveTrial:
             if changed_ns == self._read_at_ns:
                 return None
             self._read_at_ns = changed_ns
-            data = read_yaml(self.path)
+            data = self._read()
             new = Experiment.checked(data)
-        except (OSError, SettingsError) as err:
+        except (OSError, SettingsError, CatalogError) as err:
             return f"{self.path} has changed and is left aside: {err}"
         if (new.trial, new.results) != (self.experiment.trial, self.experiment.results):
             return f"{self.path} has changed and is left aside: another trial or results folder"
@@ -103,11 +130,33 @@ class LiveTrial:
     def is_excluded(self, run: str) -> bool:
         """Return whether a run is left alone."""
         first = self._live.is_excluded(run) if self._live else False
-        return first or matches(run, self.experiment.live.exclude)
+        return first or self._is_unwanted(run) or matches(run, self.experiment.live.exclude)
+
+    def _is_unwanted(self, run: str) -> bool:
+        """Return whether the run is in no dataset of a trial that only the catalog names."""
+        if self._name is None or self.choice is None:
+            return False
+        return not self.choice.datasets([run])
 
     def datasets(self, runs: Sequence[str]) -> dict[str, list[str]]:
         """Return which of `runs` are merged into each dataset; no dataset is empty."""
+        if self.choice is not None:
+            return self.choice.datasets(runs)
         return datasets_of(self.experiment.live.datasets, runs)
+
+    def version_folder(
+        self, experiment: Experiment, dataset: str, key: str, runs: Sequence[str]
+    ) -> Path:
+        """Return the folder of a dataset's version with this key.
+
+        Parameters
+        ----------
+        experiment : of this trial
+        runs : that are merged
+        """
+        if self.catalog is None:
+            return experiment.version_folder(dataset, key)
+        return self.catalog.folder(experiment, dataset, key, runs)
 
     def experiment_of(
         self, runs: Mapping[str, list[str]], datasets: Mapping[str, list[str]]

@@ -13,7 +13,7 @@ from xfel_apps.catalog.edits.editor import Change, Editor, take
 from xfel_apps.catalog.edits.versions import datasets_with_tags, renew_due
 from xfel_apps.catalog.ensure import ensure_experiment, ensure_run, ensure_tag
 from xfel_apps.catalog.find import find_experiment, find_run, unknown
-from xfel_apps.catalog.models import Run, RunGroup, RunTag, Tag
+from xfel_apps.catalog.models import Experiment, Run, RunGroup, RunTag, Tag
 from xfel_apps.catalog.names import checked_name
 from xfel_apps.errors import CatalogError, ConflictError
 from xfel_apps.ingest.settings import IngestSettings
@@ -21,31 +21,43 @@ from xfel_apps.sources.paths import natural
 
 
 def add_run(editor: Editor, name: str, paths: Sequence[str]) -> None:
-    """Add a run with its raw files; datasets that take every run have it from now on.
+    """Add a run with its raw files; see `add_runs`."""
+    add_runs(editor, {name: paths})
+
+
+def add_runs(editor: Editor, runs: Mapping[str, Sequence[str]]) -> None:
+    """Add runs with their raw files; datasets that take every run have them from now on.
 
     Raises
     ------
-    CatalogError : it is there with other files
+    CatalogError : one is there with other files
     """
 
     def work(session: Session) -> None:
         experiment = ensure_experiment(session, editor.experiment)
-        own = Run.experiment_id == experiment.id
-        known = session.scalars(select(Run).where(own, Run.name == name)).one_or_none()
-        if known is not None and json.loads(known.paths) == list(paths):
-            return
-        if known is not None and json.loads(known.paths):
-            raise CatalogError(
-                f"run {name}: is in the catalog with other raw files: "
-                f"{', '.join(json.loads(known.paths)[:3])}"
-            )
-        ensure_run(session, experiment, name, paths)
-        session.flush()
-        change = Change("add", "run", name, after=list(paths))
-        editor.note(session, experiment.id, change)
-        renew_due(session, experiment.id, datasets_with_tags(session, experiment.id, None))
+        added = [_add_run(session, editor, experiment, name, runs[name]) for name in sorted(runs)]
+        if any(added):
+            renew_due(session, experiment.id, datasets_with_tags(session, experiment.id, None))
 
     editor.change(work)
+
+
+def _add_run(
+    session: Session, editor: Editor, experiment: Experiment, name: str, paths: Sequence[str]
+) -> bool:
+    """Add a run; return whether that was needed."""
+    own = Run.experiment_id == experiment.id
+    row = session.scalars(select(Run).where(own, Run.name == name)).one_or_none()
+    known = json.loads(row.paths) if row is not None else []
+    if row is not None and known == list(paths):
+        return False
+    if known:
+        raise CatalogError(
+            f"run {name}: is in the catalog with other raw files: {', '.join(known[:3])}"
+        )
+    ensure_run(session, experiment, name, paths)
+    editor.note(session, experiment.id, Change("add", "run", name, after=list(paths)))
+    return True
 
 
 def tag(editor: Editor, run: str, name: str, revision: int | None = None) -> int:

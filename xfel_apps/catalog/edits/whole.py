@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from xfel_apps.catalog.edits.datasets import new_dataset
 from xfel_apps.catalog.edits.editor import Change, Editor
-from xfel_apps.catalog.edits.runs import add_run, tag
+from xfel_apps.catalog.edits.runs import add_runs, tag
 from xfel_apps.catalog.ensure import ensure_experiment, ensure_trial
 from xfel_apps.catalog.parameters import Parameters
 from xfel_apps.catalog.queries import datasets, runs
@@ -24,9 +24,9 @@ def put_experiment(editor: Editor, experiment: Experiment) -> None:
     ------
     CatalogError : the trial is there with other settings, or a run with other files
     """
-    _put_trial(editor, experiment)
-    for name, paths in experiment.runs.items():
-        add_run(editor, name, [str(Path(path).absolute()) for path in paths])
+    put_trial(editor, experiment)
+    files = experiment.runs.items()
+    add_runs(editor, {run: [str(Path(path).absolute()) for path in paths] for run, paths in files})
     with editor.catalog.reading() as session:
         tags = {run.name: run.tags for run in runs(session, editor.experiment)}
         known = [row.name for row in datasets(session, editor.experiment, experiment.trial)]
@@ -38,10 +38,16 @@ def put_experiment(editor: Editor, experiment: Experiment) -> None:
             new_dataset(editor, experiment.trial, name, Selection(any=(name,)))
 
 
-def _put_trial(editor: Editor, experiment: Experiment) -> None:
+def put_trial(editor: Editor, experiment: Experiment) -> bool:
+    """Put the trial of an experiment with its settings into the catalog; return whether it is new.
+
+    Raises
+    ------
+    CatalogError : it is there with other settings
+    """
     parameters = Parameters.of(experiment)
 
-    def work(session: Session) -> None:
+    def work(session: Session) -> bool:
         owner = ensure_experiment(session, editor.experiment, experiment.results)
         row = ensure_trial(session, owner, experiment.trial, parameters)
         if row.digest != parameters.digest:
@@ -49,9 +55,11 @@ def _put_trial(editor: Editor, experiment: Experiment) -> None:
                 f"trial {row.name}: is in the catalog with other settings; choose another name "
                 "(`trial: ...`), or `xfelflow trial new --config`"
             )
-        if not row.actor:
-            row.actor = editor.actor
-            after = {"digest": row.digest}
-            editor.note(session, owner.id, Change("import", "trial", row.name, after=after))
+        if row.actor:
+            return False
+        row.actor = editor.actor
+        after = {"digest": row.digest}
+        editor.note(session, owner.id, Change("import", "trial", row.name, after=after))
+        return True
 
-    editor.change(work)
+    return editor.change(work)
