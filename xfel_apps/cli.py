@@ -21,6 +21,7 @@ from xfel_apps.dashboard.command import dashboard_app
 from xfel_apps.errors import StoppedError, XfelError
 from xfel_apps.figures.command import plot_app
 from xfel_apps.live.command import live
+from xfel_apps.status.command import status
 
 P = ParamSpec("P")
 
@@ -448,20 +449,7 @@ def view(
     print(draw_shot(run, shot, out, look))
 
 
-@app.command()
-@expected_errors
-def status(
-    folder: Annotated[Path, typer.Argument(help="results, a trial or a run")] = Path("results"),
-) -> None:
-    """Say what is done, what is running and what failed; works while apps run.
-
-    Example: xfelflow status results
-    """
-    from rich.console import Console
-
-    from xfel_apps.status import show_status
-
-    Console().print(show_status(folder))
+app.command()(expected_errors(status))
 
 
 @app.command()

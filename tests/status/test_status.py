@@ -1,17 +1,25 @@
 """The state of a trial: done, running, stopped, outdated, failed."""
 
+import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from tests.tiny_trial import spot_result
+from xfel_apps.catalog.edits import Editor, add_run, new_dataset, new_trial, tag
+from xfel_apps.catalog.engine import open_catalog
+from xfel_apps.catalog.parameters import Parameters
+from xfel_apps.catalog.selection import Selection
+from xfel_apps.cli import app
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.containers.writer import ContainerWriter
 from xfel_apps.errors import ContainerError
-from xfel_apps.status import show_status, stages_of
-from xfel_apps.status.progress import State
+from xfel_apps.status.progress import State, stages_of
+from xfel_apps.status.show import show_status
 
 
 def text_of(folder) -> str:
@@ -88,3 +96,29 @@ def test_table_has_runs_counts_and_failures(tiny_trial):
 def test_no_results(tmp_path):
     with pytest.raises(ContainerError, match="no results of any run here"):
         show_status(tmp_path)
+
+
+def test_the_catalog_beside_the_results_says_which_datasets_are_due(tiny_trial, monkeypatch):
+    results = tiny_trial.parent
+    ann = Editor(open_catalog(str(results.parent / "catalog.db")), "main", "ann")
+    add_run(ann, "r0001", ["/data/r0001.h5"])
+    new_trial(ann, Parameters.checked({}))
+    new_dataset(ann, "000", "apo", Selection(any=("apo",)))
+    tag(ann, "r0001", "apo")
+    monkeypatch.setenv("COLUMNS", "150")
+    shown = CliRunner().invoke(app, ["status", str(results)])
+    assert shown.exit_code == 0, shown.output
+    (line,) = [line for line in shown.stdout.splitlines() if "apo" in line]
+    assert line.split() == ["000", "apo", "1", "due"]
+    given = CliRunner().invoke(app, ["status", str(results), "--json"])
+    found = json.loads(given.stdout)
+    assert [d["is_due"] for d in found["catalog"]["datasets"]] == [True]
+    assert {stage["state"] for stage in found["stages"]} == {"done"}
+    assert Path(found["catalog"]["url"]).name == "catalog.db"
+
+
+def test_status_without_catalog_as_json(tiny_trial):
+    given = CliRunner().invoke(app, ["status", str(tiny_trial), "--json"])
+    found = json.loads(given.stdout)
+    assert found["catalog"] is None
+    assert {stage["run"] for stage in found["stages"]} == {"r0001", "r0002"}

@@ -13,6 +13,8 @@ from xfel_apps.experiment import Experiment
 
 END_S = 60.0
 """At the end of the work it has so long to bring in the rest [s]."""
+HAND_OVER_S = 5.0
+"""It has so long where another one goes on [s]."""
 
 
 class Follower:
@@ -62,6 +64,14 @@ class Follower:
         with suppress(BrokenPipeError):  # it says itself why it has ended
             self._pipe.write(json.dumps(source) + "\n")
             self._pipe.flush()
+
+    def follow(self, experiments: Sequence[Experiment]) -> None:
+        """Follow these trials from now on, where they are not those that it follows."""
+        if [item.trial for item in experiments] == [item.trial for item in self._experiments]:
+            return
+        self.end(HAND_OVER_S)
+        self._experiments = list(experiments)
+        self.start()
 
     @property
     def _pipe(self) -> IO[str]:

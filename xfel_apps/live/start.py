@@ -65,7 +65,7 @@ def run_daemon(paths: Sequence[Path], place: Place, *, once: bool) -> None:
             fleet.start(presence.identity.id)
             if presence.follows_a_killed_one:
                 daemon.tasks.wait(ORPHANS_END_S)
-            _loop(daemon, stop, console, once=once)
+            _loop(daemon, follower, stop, console, once=once)
         finally:
             news.say("daemon ends; crews hand back what they have")
             presence.end()
@@ -124,11 +124,14 @@ def _shower(console: Console) -> Callable[[str], None]:
     return line
 
 
-def _loop(daemon: Daemon, stop: threading.Event, console: Console, *, once: bool) -> None:
+def _loop(
+    daemon: Daemon, follower: Follower, stop: threading.Event, console: Console, *, once: bool
+) -> None:
     """Step until stopped, or until everything is done."""
     with _bar(console, shown=once and console.is_terminal) as advance:
         while not stop.is_set():
             daemon.step()
+            follower.follow([trial.experiment for trial in daemon.trials])
             advance(daemon)
             if once and daemon.is_drained:
                 return
