@@ -65,7 +65,7 @@ class Follower:
             self._pipe.write(json.dumps(source) + "\n")
             self._pipe.flush()
 
-    def follow(self, experiments: Sequence[Experiment]) -> None:
+    def renew(self, experiments: Sequence[Experiment]) -> None:
         """Follow these trials from now on, where they are not those that it follows."""
         if [item.trial for item in experiments] == [item.trial for item in self._experiments]:
             return

@@ -131,7 +131,7 @@ def _loop(
     with _bar(console, shown=once and console.is_terminal) as advance:
         while not stop.is_set():
             daemon.step()
-            follower.follow([trial.experiment for trial in daemon.trials])
+            follower.renew([trial.experiment for trial in daemon.trials])
             advance(daemon)
             if once and daemon.is_drained:
                 return
