@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import threading
+
+import pytest
 
 from xfel_apps.dashboard.cache import Cache
 from xfel_apps.dashboard.changes import Changes
@@ -52,3 +55,21 @@ def test_an_answer_is_made_once_for_a_state():
     for state in (1, 1, 2):
         cache.get("key", state, lambda: made.append(1))
     assert len(made) == 2
+
+
+def test_an_answer_that_takes_long_is_told_of_when_it_is_there():
+    told, go_on = threading.Event(), threading.Event()
+    cache = Cache(late=told.set)
+    assert cache.get("key", 1, lambda: go_on.wait(60) and "first", "not yet") == "not yet"
+    go_on.set()
+    assert told.wait(60)
+    assert cache.get("key", 1, lambda: "never made") == "first"
+    cache.close()
+
+
+def test_what_cannot_be_made_is_asked_for_again():
+    cache = Cache()
+    with pytest.raises(ZeroDivisionError):
+        cache.get("key", 1, lambda: 1 / 0)
+    assert cache.get("key", 1, lambda: 1.0) == 1.0
+    cache.close()

@@ -45,7 +45,9 @@ def test_a_job_is_started_ends_and_is_started_again(alice, catalog, results, mon
     script = "print('merging <b>'); raise SystemExit('no raw file')"
     monkeypatch.setattr(jobs, "_command", lambda *_: [sys.executable, "-c", script])
     monkeypatch.setattr(
-        jobs, "_target", lambda _e, work: (f"datasets/{work.name}/v005", results / "merged.json")
+        jobs,
+        "_target",
+        lambda _r, _f, work: (f"datasets/{work.name}/v005", results / "merged.json"),
     )
     asked = {"trial": "000", "stage": "merge", "name": "apo"}
     go = alice.post("/jobs", json=asked).json()["go"]

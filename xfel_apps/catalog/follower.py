@@ -35,9 +35,9 @@ class Follower:
         if not first.catalog:
             return
         trials = {item.trial: item.model_dump(mode="json") for item in self._experiments}
-        self.follow(first.catalog, first.experiment, Path(first.results), trials)
+        self.start_on(first.catalog, first.experiment, Path(first.results), trials)
 
-    def follow(
+    def start_on(
         self, url: str, experiment: str, results: Path, trials: Mapping[str, Any] | None = None
     ) -> None:
         """Start it for a folder of results.

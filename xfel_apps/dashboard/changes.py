@@ -35,6 +35,11 @@ class Changes:
         self._listeners: set[asyncio.Queue[None]] = set()
         self._pending: dict[asyncio.Queue[None], set[str]] = {}
 
+    @property
+    def topics(self) -> frozenset[str]:
+        """What is looked at."""
+        return frozenset(self._probes)
+
     def state(self, *topics: str) -> Hashable:
         """Return the state of some topics as it was at the last look."""
         return tuple(self._states[topic] for topic in topics)

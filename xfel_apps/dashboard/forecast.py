@@ -109,12 +109,15 @@ def forecast(
     The rate is the median over the versions, each weighted by its lattices, so that the small
     versions of the beginning do not tell where the large ones go.
     """
-    known = [(n, x) for n, x in points if n > 0 and x is not None and _is_usable(merit, x)]
+    usable = [(n, x) for n, x in points if n > 0 and x is not None and _is_usable(merit, x)]
+    known = [(n, max(x, 0.0)) for n, x in usable]
     if not known:
         return None
     n_lattices, values = np.array(known, dtype=float).T
     rates = merit.linear(values) / n_lattices
     rate = _weighted_median(rates, n_lattices)
+    if rate <= 0.0:
+        return None
     needed = float(merit.linear(np.array(target))) / rate
     spread = float(np.std(rates) / rate) if len(rates) > 1 else None
     n_now = int(points[-1][0])
@@ -122,8 +125,8 @@ def forecast(
 
 
 def _is_usable(merit: Merit, value: float) -> bool:
-    """Return whether growth can be told from this value: 0 < CC1/2 < 1, others above 0."""
-    return 0.0 < value < (1.0 if merit.name == "cc_half" else np.inf)
+    """Return whether growth can be told from this value: CC1/2 below 1, others above 0."""
+    return value < 1.0 if merit.name == "cc_half" else 0.0 < value < np.inf
 
 
 def _weighted_median(values: Array, weights: Array) -> float:

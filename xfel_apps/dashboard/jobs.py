@@ -20,6 +20,7 @@ from xfel_apps.catalog.edits.jobs import (
     place_job,
 )
 from xfel_apps.catalog.queries import JobInfo
+from xfel_apps.catalog.workflow import catalog_experiment, version_folder
 from xfel_apps.containers.manifest import write_text
 from xfel_apps.containers.results import PER_SHOT
 from xfel_apps.dashboard import places
@@ -51,8 +52,8 @@ def start(room: Room, actor: str, work: Work) -> int:
     ------
     XfelError : unknown trial, run or dataset; too many jobs run; it runs already (ConflictError)
     """
-    experiment = _experiment(room, work)
-    subject, target = _target(experiment, work)
+    file = _file(room, work.trial)
+    subject, target = _target(room, file, work)
     editor = Editor(room.catalog, room.experiment(), actor)
     running = [item for item in _running(room) if item.place.startswith("local:")]
     if len(running) >= MAX_RUNNING:
@@ -64,7 +65,7 @@ def start(room: Room, actor: str, work: Work) -> int:
     log = folder / f"{job_id}.log"
     try:
         config = folder / f"{job_id}.json"
-        write_text(config, experiment.model_dump_json(indent=1) + "\n")
+        write_text(config, file.model_dump_json(indent=1, exclude_unset=True) + "\n")
         child = places.start_process(_command(room, config, target), room.results.parent, log)
     except XfelError as err:
         end_job(editor, job_id, None, str(err))
@@ -147,34 +148,28 @@ def _running(room: Room) -> list[JobInfo]:
         return queries.jobs(session, room.experiment(), [RUNNING])
 
 
-def _experiment(room: Room, work: Work) -> Experiment:
-    """Return what of a trial the workflow needs for some work: settings, runs, the dataset."""
-    name = room.experiment()
-    with room.catalog.reading() as session:
-        parameters = queries.trial(session, name, work.trial).parameters
-        runs = {run.name: list(run.paths) for run in queries.runs(session, name) if run.paths}
-        if work.stage == "merge":
-            members = queries.dataset(session, name, work.trial, work.name).runs
-            datasets = {work.name: [run for run in members if run in runs]}
-        else:
-            members, datasets = (work.name,), {}
-    data = {
-        **parameters,
-        "results": str(room.results.absolute()),
-        "trial": work.trial,
-        "runs": {run: runs[run] for run in members if run in runs},
-        "datasets": {dataset: chosen for dataset, chosen in datasets.items() if chosen},
-    }
-    return Experiment.checked(data)
+def _file(room: Room, trial: str) -> Experiment:
+    """Return the experiment file of a job: runs, settings and datasets are the catalog's."""
+    return Experiment.checked(
+        {
+            "catalog": room.url,
+            "experiment": room.experiment(),
+            "results": str(room.results.absolute()),
+            "trial": trial,
+        }
+    )
 
 
-def _target(experiment: Experiment, work: Work) -> tuple[str, Path]:
+def _target(room: Room, file: Experiment, work: Work) -> tuple[str, Path]:
     """Return what a task is about, and the file that the workflow is asked for."""
+    with room.catalog.reading() as session:
+        experiment = catalog_experiment(session, file)
     if work.stage == "merge":
         if work.name not in experiment.datasets:
             raise CatalogError(f"dataset {work.name}: no run with raw files is in it")
         key = experiment.dataset_key(work.name)
-        folder = experiment.version_folder(work.name, key)
+        runs = experiment.datasets[work.name]
+        folder = version_folder(room.catalog, experiment, work.name, key, runs)
         return f"datasets/{work.name}/{folder.name}", folder / "merged.json"
     if work.stage not in PRODUCT_OF or work.name not in experiment.runs:
         raise CatalogError(

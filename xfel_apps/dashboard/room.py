@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,9 @@ from xfel_apps.dashboard.changes import Changes
 from xfel_apps.dashboard.settings import DashboardSettings
 
 T = TypeVar("T")
+Figure = Mapping[str, Any]
+PENDING: Figure = {"data": [], "layout": {}, "pending": True}
+"""Stands for a figure that is being made."""
 POOL_SIZE = 8
 """Connections that the server keeps: few, as answers are kept until something changes."""
 
@@ -52,7 +55,7 @@ class Room:
             },
             settings.look_s,
         )
-        self._cache = Cache(late=partial(self.changes.tell, {"catalog"}))
+        self._cache = Cache(late=partial(self.changes.tell, set(self.changes.topics)))
 
     @property
     def catalog(self) -> Catalog:
@@ -79,6 +82,19 @@ class Room:
             name = _chosen(known, self.settings.experiment, self.results)
             return (name, *queries.pulse(session, name))
 
+    def figure(self, query: Callable[..., Figure], *args: Any) -> Figure:
+        """Return the figure that a query of the experiment returns.
+
+        One that takes long is `PENDING` at first; browsers are told when it is there.
+        """
+        name = self.experiment()
+
+        def make() -> Figure:
+            with self.catalog.reading() as session:
+                return query(session, name, *args)
+
+        return self.kept((query.__qualname__, name, args), ("catalog",), make, PENDING)
+
     def ask(self, query: Callable[..., T], *args: Any, **options: Any) -> T:
         """Return what a query of the experiment returns, made anew when the catalog has changed.
 
@@ -103,9 +119,20 @@ class Room:
         key = query.__module__, query.__name__, args, tuple(sorted(options.items()))
         return self.kept(key, ("catalog",), make)
 
-    def kept(self, key: Hashable, topics: tuple[str, ...], make: Callable[[], T]) -> T:
-        """Return what `make` returns, made anew when one of the topics has changed."""
-        return self._cache.get(key, self.changes.state(*topics), make)
+    def kept(
+        self,
+        key: Hashable,
+        topics: tuple[str, ...],
+        make: Callable[[], T],
+        meanwhile: T | None = None,
+    ) -> T:
+        """Return what `make` returns, made anew when one of the topics has changed.
+
+        Parameters
+        ----------
+        meanwhile : what is returned until it is made for the first time; None: that is waited for
+        """
+        return self._cache.get(key, self.changes.state(*topics), make, meanwhile)
 
     def timed(self, key: Hashable, lasts_s: float, make: Callable[[], T]) -> T:
         """Return what `make` returns, made anew when it is older than `lasts_s`."""

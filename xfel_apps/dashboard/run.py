@@ -36,7 +36,7 @@ def run_server(settings: DashboardSettings) -> None:
         )
         follower = Follower()
         if settings.follow:
-            follower.follow(url_of(settings), settings.experiment or EXPERIMENT, settings.results)
+            follower.start_on(url_of(settings), settings.experiment or EXPERIMENT, settings.results)
         try:
             uvicorn.Server(config).run(sockets=[listener])
         finally:
@@ -52,6 +52,7 @@ def _listen(settings: DashboardSettings) -> socket.socket:
         listener = socket.socket(family, kind)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(128)  # who comes before the server is up waits
     except OSError as err:
         raise SettingsError(
             f"cannot listen on {settings.host} port {settings.port} ({err.strerror or err}); "

@@ -12,7 +12,7 @@ from xfel_apps.dashboard.health import health
 from xfel_apps.dashboard.pages.page import Page
 from xfel_apps.dashboard.render import render
 from xfel_apps.dashboard.results import below
-from xfel_apps.dashboard.room import Room, room_of
+from xfel_apps.dashboard.room import PENDING, Room, room_of
 from xfel_apps.errors import ContainerError, XfelError
 from xfel_apps.latency import latencies_of
 from xfel_apps.live.layout import LiveFolder
@@ -46,7 +46,7 @@ def rate_figure(request: Request, trial: str = "", run: str = "") -> JSONRespons
     trial, found = _current(room, trial, run)
     if found is None:
         return JSONResponse({"data": [], "layout": {}})
-    return JSONResponse(room.ask(rates.rates, trial, found.name))
+    return JSONResponse(room.figure(rates.rates, trial, found.name))
 
 
 @router.get("/latency")
@@ -61,8 +61,8 @@ def latency_figure(request: Request, trial: str = "", run: str = "") -> JSONResp
     def make() -> rates.Figure:
         return rates.latency(latencies_of(folder))
 
-    figure = room.kept(("latency", folder), ("live", "shots", "merged"), make)
-    return JSONResponse(figure)
+    topics = ("live", "shots", "merged")
+    return JSONResponse(room.kept(("latency", folder), topics, make, PENDING))
 
 
 def _current(room: Room, trial: str, run: str) -> tuple[str, RunInfo | None]:

@@ -40,6 +40,20 @@ export function themed(layout) {
   return result;
 }
 
+// Colours that are too dark on a dark ground, and what stands for them there.
+const ON_DARK = { "#0072b2": "#5fb0e8", "#8a929c": "#aab3bd" };
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+function inColours(data) {
+  if (!dark.matches) return data;
+  for (const trace of data) {
+    for (const part of [trace.line, trace.marker]) {
+      if (typeof part?.color === "string") part.color = ON_DARK[part.color.toLowerCase()] ?? part.color;
+    }
+  }
+  return data;
+}
+
 function showEmpty(Plotly, element) {
   Plotly.purge(element);
   element.innerHTML = "";
@@ -59,9 +73,10 @@ export async function redraw(element) {
     const [Plotly, answer] = await Promise.all([plotly(), fetch(element.dataset.chart, { headers: { Accept: "application/json" } })]);
     if (!answer.ok) return;
     const figure = await answer.json();
+    if (figure.pending) { if (!element.dataset.drawn) element.textContent = "…"; return; } // told when it is there
     if (!figure.data.length && element.dataset.empty) { showEmpty(Plotly, element); return; }
     if (!element.classList.contains("js-plotly-plot")) element.textContent = "";
-    await Plotly.react(element, figure.data, themed(figure.layout), { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+    await Plotly.react(element, inColours(figure.data), themed(figure.layout), { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["lasso2d", "select2d"] });
     element.dataset.drawn = "yes";
     element.dispatchEvent(new CustomEvent("xfelflow:drawn", { bubbles: true }));
   } catch (error) {
@@ -75,4 +90,4 @@ export function drawCharts(root) {
   for (const element of root.querySelectorAll("[data-chart]")) redraw(element);
 }
 
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawCharts(document));
+dark.addEventListener("change", () => drawCharts(document));

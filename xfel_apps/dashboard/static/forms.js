@@ -84,11 +84,10 @@ async function submit(element, body, refresh) {
     shown(element, found.message ?? "", "good");
     await then(element, found, refresh);
   } catch (error) {
-    const text = error.status === 409 ? `Conflict: ${error.message}` : error.message;
     const part = element.closest("[data-refresh]");
-    shown(element, text, "bad");
-    if (error.status === 409 && part) {
-      say(text); // it stays when what it stands in is made anew
+    if (error.status !== 409 || !part) shown(element, error.message, "bad");
+    else {
+      say(`Conflict: ${error.message}`); // this stays when what the form stands in is made anew
       document.activeElement?.blur();
       delete part.dataset.stale;
       refresh(part);
