@@ -37,10 +37,8 @@ def test_without_any_results(client):
     assert client.get("/weather/figure").json() == {"data": [], "layout": {}}
 
 
-@pytest.mark.parametrize("page", ["/weather"])
-@pytest.mark.parametrize(
-    "name", ["../000", "..", "/etc", "%2e%2e", "r0001/../r0001", "nowhere", "a\0b", "live"]
-)
+@pytest.mark.parametrize("page", ["/weather", "/shot"])
+@pytest.mark.parametrize("name", ["../000", "..", "/etc", "%2e%2e", "r0001/../r0001", "live"])
 def test_only_names_that_are_there_are_taken(client, tiny_trial, page, name):
     for given in ({"trial": name}, {"trial": "000", "run": name}):
         answer = client.get(page, params=given)

@@ -1,14 +1,12 @@
 """Powder patterns of a run, assembled as the beam sees them."""
 
 import base64
-import io
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
 from xfel_apps.containers.powder import Powder, read_powder
 from xfel_apps.containers.results import RunResults
@@ -16,12 +14,12 @@ from xfel_apps.containers.spots import SPOTS
 from xfel_apps.errors import ContainerError
 from xfel_apps.geometry.assemble import Plane, assemble, shrink
 from xfel_apps.plots.chart import Chart, grid_of, heading, numbers
-from xfel_apps.plots.picture import GAP, contrast, draw_rings, ring_resolutions
+from xfel_apps.plots.picture import GAP, contrast, draw_rings
+from xfel_apps.plots.pixels import grey_png, ring_shapes
 from xfel_apps.plots.style import FAINT, figure, styled
 
 PIXELS, CHART_PIXELS = 700, 1200
 """Most pixels a side of a picture in a figure, and in a chart that can be zoomed."""
-GAP_GREY = 225
 
 
 @dataclass(frozen=True)
@@ -119,13 +117,14 @@ def chart(data: PowderPictures) -> Chart:
     """Return the same for a browser: pictures that can be zoomed."""
     left, right, bottom, top = data.extent_mm
     axes, images, rings = grid_of(2, 2, (0.04, 0.1)), [], []
+    circles = ring_shapes(data.plane, data.extent_mm, data.wavelength_ang)
     for place, picture in enumerate(data.pictures):
         number = "" if place == 0 else "2"
         where = {"xref": f"x{number}", "yref": f"y{number}"}
         size = {"x": left, "y": top, "sizex": right - left, "sizey": top - bottom}
         images.append({**where, **size, "source": png_uri(picture), "layer": "below"})
         images[-1]["sizing"] = "stretch"
-        rings += [{**ring, **where} for ring in ring_shapes(data)]
+        rings += [{**ring, **where} for ring in circles]
         axes[f"xaxis{number}"] |= {"range": [left, right], "showgrid": False, "zeroline": False}
         axes[f"yaxis{number}"] |= {"range": [bottom, top], "showgrid": False, "zeroline": False}
         axes[f"yaxis{number}"] |= {"constrain": "domain"}
@@ -144,30 +143,8 @@ def chart(data: PowderPictures) -> Chart:
     return {"data": traces, "layout": {**layout, "dragmode": "zoom"}}
 
 
-def ring_shapes(data: PowderPictures) -> list[Chart]:
-    """Return circles of equal resolution, each with its label."""
-    reach = float(np.hypot(*np.abs(np.reshape(data.extent_mm, (2, 2))).max(axis=1))) / np.sqrt(2.0)
-    line = {"color": FAINT, "width": 1, "dash": "dash"}
-    shapes = []
-    for d_ang in ring_resolutions(data.plane, data.wavelength_ang, reach):
-        r = data.plane.ring_mm(d_ang, data.wavelength_ang)
-        label = {"text": f"{d_ang:g} Å", "textposition": "top center"}
-        circle = {"type": "circle", "x0": -r, "x1": r, "y0": -r, "y1": r}
-        shapes.append({**circle, "line": line, "label": label})
-    return shapes
-
-
 def png_uri(picture: NDArray[np.float32], percentile: float = 99.9) -> str:
     """Return a picture (rows, columns; lowest first) as a `data:` address of a grey PNG."""
     small = shrink(picture, -(-max(picture.shape) // CHART_PIXELS))
-    return "data:image/png;base64," + base64.b64encode(grey_png(small, percentile)).decode()
-
-
-def grey_png(picture: NDArray[np.float32], percentile: float) -> bytes:
-    """Return a picture (rows, columns; lowest first) as a grey PNG, dark where it is bright."""
-    shade = np.ma.filled(contrast(picture, percentile)(picture), 0.0)
-    grey = (255.0 * (1.0 - np.clip(shade, 0.0, 1.0))).astype(np.uint8)
-    grey[~np.isfinite(picture)] = GAP_GREY
-    buffer = io.BytesIO()
-    Image.fromarray(grey[::-1]).save(buffer, "png", compress_level=3)
-    return buffer.getvalue()
+    png = grey_png(small, contrast(small, percentile))
+    return "data:image/png;base64," + base64.b64encode(png).decode()

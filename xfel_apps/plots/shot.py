@@ -1,6 +1,6 @@
 """What is known of one shot: its frame, spots, lattices and predictions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -56,6 +56,8 @@ class Shot:
     spots : found, with the lattice they were indexed on
     predictions : where the lattices' reflections are expected
     crystals : the lattices
+    found : the rows of `spots`; none where they are not known
+    reflections : the rows of `predictions`, once they are integrated
     """
 
     run: str
@@ -70,6 +72,8 @@ class Shot:
     spots: Marks
     predictions: Marks
     crystals: Crystals
+    found: Spots = field(default_factory=Spots.empty)
+    reflections: Reflections = field(default_factory=Reflections.empty)
 
     @cached_property
     def lattices(self) -> list[int]:
@@ -110,6 +114,8 @@ def load_shot(results: RunResults, event: int, frames: FrameCache | None = None)
         spots=_marks(spots, lattice),
         predictions=_predictions(results, event, spots),
         crystals=_crystals(results, event),
+        found=spots,
+        reflections=_reflections(results, event),
     )
 
 
@@ -169,10 +175,9 @@ def _marks(rows: Spots | Reflections, lattice: IntArray) -> Marks:
 
 def _predictions(results: RunResults, event: int, spots: Spots) -> Marks:
     """Return the integrated reflections; before integration, the indexed spots as predicted."""
-    if results.has(REFLECTIONS):
-        rows = results.reader(REFLECTIONS).rows("reflections", event, Reflections)
-        if len(rows):
-            return _marks(rows, rows.lattice.astype(np.int64))
+    rows = _reflections(results, event)
+    if len(rows):
+        return _marks(rows, rows.lattice.astype(np.int64))
     if not results.has(CRYSTALS):
         return Marks.none()
     indexed = results.reader(CRYSTALS).rows("indexed", event, IndexedSpots)
@@ -183,6 +188,13 @@ def _predictions(results: RunResults, event: int, spots: Spots) -> Marks:
         found.slow_px.astype(np.float64) + indexed.delta_slow_px,
         indexed.lattice.astype(np.int64),
     )
+
+
+def _reflections(results: RunResults, event: int) -> Reflections:
+    """Return the integrated reflections of a shot; none before integration."""
+    if not results.has(REFLECTIONS):
+        return Reflections.empty()
+    return results.reader(REFLECTIONS).rows("reflections", event, Reflections)
 
 
 def _crystals(results: RunResults, event: int) -> Crystals:

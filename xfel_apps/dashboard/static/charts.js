@@ -76,7 +76,7 @@ export async function redraw(element) {
     if (figure.pending) { if (!element.dataset.drawn) element.textContent = "…"; return; } // told when it is there
     if (!figure.data.length && element.dataset.empty) { showEmpty(Plotly, element); return; }
     if (!element.classList.contains("js-plotly-plot")) element.textContent = "";
-    await Plotly.react(element, inColours(figure.data), themed(figure.layout), { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+    await Plotly.react(element, inColours(figure.data), themed(figure.layout), { responsive: true, displaylogo: false, displayModeBar: "hover", scrollZoom: "scrollZoom" in element.dataset, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
     element.dataset.drawn = "yes";
     element.dispatchEvent(new CustomEvent("xfelflow:drawn", { bubbles: true }));
   } catch (error) {
