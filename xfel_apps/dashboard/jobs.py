@@ -182,11 +182,10 @@ def _target(room: Room, file: Experiment, work: Work) -> tuple[str, Path]:
 def _command(room: Room, config: Path, target: Path) -> list[str]:
     """Return the command line of the workflow."""
     workflow = workflow_folder()
-    profile = Path(room.settings.profile)
+    name = room.settings.profile
+    profile = Path(name).absolute() if "/" in name else workflow / "profiles" / name
     if not profile.is_dir():
-        profile = workflow / "profiles" / room.settings.profile
-    if not profile.is_dir():
-        raise places.JobError(f"profile {room.settings.profile}: no such folder")
+        raise places.JobError(f"profile {name}: no folder {profile}; give --profile")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
     command += ["--profile", str(profile), "--configfile", str(config)]
     command += ["--cores", str(room.settings.cores), "--rerun-triggers", "mtime", "input"]
