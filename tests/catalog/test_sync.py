@@ -1,5 +1,6 @@
 """The catalog has what the containers have, from whatever state it begins."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,10 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from tests.tiny_trial import crystal_columns, spots_of
+from tests.tiny_trial import crystal_columns, spots_of, write_run
 from xfel_apps.catalog import Catalog, CatalogError, open_catalog, upgrade_catalog
 from xfel_apps.catalog.models import Crystal, Event, Run, Trial
 from xfel_apps.catalog.queries import runs
+from xfel_apps.catalog.queries import trial as trial_of
 from xfel_apps.catalog.queries.runs import outcome_counts
 from xfel_apps.catalog.schema import upgrade
 from xfel_apps.catalog.sync import Source, Sync
@@ -174,3 +176,24 @@ def test_data_of_the_schema_before_stay_and_are_made_whole(
         assert session.scalar(select(func.count()).select_from(Event)) == 5
     assert sync(catalog, trial) == 40
     assert outcomes(catalog) == {"miss": 20, "hit_not_indexed": 20}
+
+
+def test_settings_come_as_files_tell_them(tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    (results / "000" / "r0001" / "events").mkdir(parents=True)
+    catalog = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+    looker = Sync(catalog, Source("main", results, {}))
+    looker.look()
+
+    def example():
+        with catalog.reading() as session:
+            return trial_of(session, "main", "000").parameters["spotfind"]["min_snr"]
+
+    usual = example()
+    write_run(results / "000" / "r0001", 10, monkeypatch)
+    path = results / "000" / "r0001" / "spots.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "settings": {"min_snr": usual + 1.0}}))
+    looker.look()
+    assert example() == usual + 1.0
+    catalog.close()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from xfel_apps.catalog.progress import (
 )
 from xfel_apps.catalog.stages import StageReader, Waiting
 from xfel_apps.containers.events import EVENTS
+from xfel_apps.containers.merged import MergedManifest
 from xfel_apps.containers.results import LIVE, PER_SHOT, is_run
-from xfel_apps.errors import CatalogError, XfelError
+from xfel_apps.errors import CatalogError, ContainerError, XfelError
 from xfel_apps.experiment import Experiment
 
 
@@ -110,9 +112,26 @@ class Sync:
                 n_rows += written
         n_rows += waiting.write(self._catalog)
         for trial, trial_id in self._trials.items():
+            self._note_settings(trial, trial_id)
             self._note_progress(trial, trial_id)
             self._note_versions(trial, trial_id)
         return n_rows
+
+    def _note_settings(self, trial: Path, trial_id: int) -> None:
+        """Write settings that files tell by and by, of a trial that nobody made in the catalog."""
+        seen = (trial, _manifests(trial))
+        if trial.name in self._source.trials or seen in self._noted:
+            return
+        told = _told(trial)
+
+        def note(session: Session) -> None:
+            row = session.get_one(Trial, trial_id)
+            known = Parameters.checked({**json.loads(row.parameters), **told})
+            if not row.actor and known.digest != row.digest:
+                row.parameters, row.digest = known.text, known.digest
+
+        self._catalog.change(note)
+        self._noted.add(seen)
 
     def _trial_id(self, folder: Path) -> int:
         """Return the number of a trial; made known with its settings if it is new."""
@@ -201,15 +220,37 @@ def _parameters(trial: Path) -> Parameters:
         return Parameters.of(Experiment.checked(live))
     except (OSError, ValueError, XfelError):
         pass
-    sections = {}
+    return Parameters.checked(_told(trial))
+
+
+def _manifests(trial: Path) -> frozenset[tuple[Path, int]]:
+    """Return the manifests of a trial's products that there are now, and when they were written."""
+    paths = [run / f"{name}.json" for run in _runs(trial) for name in PER_SHOT]
+    return frozenset(
+        (path, path.stat().st_mtime_ns) for path in (*paths, *merged_files(trial)) if path.is_file()
+    )
+
+
+def _told(trial: Path) -> dict[str, dict[str, Any]]:
+    """Return the settings of the stages that have made something, as their manifests say."""
+    found: dict[str, dict[str, Any]] = {}
     for run in _runs(trial):
         for product in PER_SHOT.values():
             if (manifest := manifest_of(run, product)) is not None:
-                sections[product.stage] = dict(manifest.settings)
+                found[product.stage] = dict(manifest.settings)
+    for path in merged_files(trial):
+        with suppress(ContainerError):  # only just being made
+            found["merge"] = dict(MergedManifest.read(path).settings)
+    return {name: settings for name, settings in found.items() if _is_known(name, settings)}
+
+
+def _is_known(stage: str, settings: dict[str, Any]) -> bool:
+    """Return whether these are settings of this version."""
     try:
-        return Parameters.checked(sections)
-    except XfelError:  # settings of another version
-        return Parameters.of(Experiment())
+        Parameters.checked({stage: settings})
+    except XfelError:
+        return False
+    return True
 
 
 def _raw_files(run: Path) -> list[str]:
