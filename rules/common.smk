@@ -75,6 +75,8 @@ def refined_factors():
 
 def refined_against_pixels():
     """Return the manifests of what the default target refines against every pixel."""
+    if EXPERIMENT.pixels == "factors":
+        return refined_factors()
     return refined_runs() if EXPERIMENT.pixels == "shots" else []
 
 

@@ -37,7 +37,7 @@ rule diffbragg:
         " --settings {params.settings:q} --worker {params.worker:q} > {log} 2>&1"
 
 
-# refined shots of all runs + merged -> factors; not part of `all`: ask for the target `factors`
+# refined shots of all runs + merged -> factors; part of `all` where it says `pixels: factors`
 rule factors:
     input:
         refined_factors(),

@@ -52,8 +52,9 @@ class Experiment(Section):
     """Run name -> raw files: paths, globs, folders or lists of files."""
     datasets: dict[Name, list[Name]] = Field(default_factory=dict)
     """Dataset name -> runs that are merged together."""
-    pixels: Literal["none", "shots"] = "none"
-    """What the default target refines against every pixel after merging: nothing, or each shot."""
+    pixels: Literal["none", "shots", "factors"] = "none"
+    """What the default target refines against every pixel after merging: nothing, each shot, or
+    each shot and then the structure factors."""
     worker: WorkerSettings = WorkerSettings()
     live: LiveSettings = LiveSettings()
     ingest: IngestSettings = IngestSettings()

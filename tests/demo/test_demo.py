@@ -22,8 +22,11 @@ def test_demo_finds_what_was_simulated(tmp_path: Path, capfd) -> None:
     assert float(re.search(r"CC of merged I +([\d.]+)", text)[1]) > 0.5
     refined = text[text.index("refined against every pixel") :]
     assert float(re.search(r"orientation error +median ([\d.]+)", refined)[1]) < median_deg
+    after, before = re.search(r"CC of refined I +([\d.]+) .*\(([\d.]+)\)", refined).groups()
+    assert float(after) > float(before)
     report = Path(re.search(r"report: (.+)", text)[1])
     assert "shots refined against every pixel" in report.read_text()
+    assert "structure factors refined against every pixel" in report.read_text()
 
 
 def test_demo_replaces_its_own_folder_and_no_other(tmp_path: Path) -> None:

@@ -35,6 +35,17 @@ def comparison(truth_file: Path, trial: Path, run: str, d_min_ang: float) -> Ite
         found = lattices(trial / run / "events.json", refined, REFINED)
         yield f"refined against every pixel: {refined}"
         yield from _error_lines(score_lattices(found, truth))
+    for mtz in sorted(trial.glob("datasets/*/v*/refined.mtz")):
+        both = [read_mtz(path) for path in (mtz.with_name("merged.mtz"), mtz)]
+        common = both[0].index.intersection(both[1].index)
+        before, after = (
+            agreement(one[common], truth.intensities, truth.cell, (np.inf, d_min_ang)).cc
+            for one in both
+        )
+        yield (
+            f"  CC of refined I      {after:.4f} with the true I, over the {len(common)} that were "
+            f"merged too ({before:.4f}): {mtz}"
+        )
 
 
 def _lattice_lines(score: LatticeScore) -> Iterator[str]:

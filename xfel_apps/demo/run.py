@@ -18,7 +18,7 @@ from xfel_apps.simulate import SimulateSettings
 
 RUN, DATASET, TRIAL = "r0001", "lysozyme", "000"
 D_MIN_ANG = 2.3
-MPI_STAGES = ("spotfind", "index", "integrate", "merge", "diffbragg")
+MPI_STAGES = ("spotfind", "index", "integrate", "merge", "diffbragg", "refine_structure_factors")
 MARK = "# Written by `xfelflow demo`, which replaces this folder when it runs again.\n"
 
 
@@ -66,18 +66,21 @@ def _start_afresh(out: Path) -> None:
 
 def _experiment(out: Path) -> Experiment:
     """Write the experiment file, as short as a user's own, and return what it means."""
-    crystal = SimulateSettings().crystal
+    simulation = SimulateSettings()
+    crystal = simulation.crystal
     data = {
         "results": str(out / "results"),
         "trial": TRIAL,
         "runs": {RUN: [str(out / "raw" / "run_master.h5")]},
         "datasets": {DATASET: [RUN]},
-        "pixels": "shots",
+        "pixels": "factors",
         "index": {
             "cell": " ".join(f"{value:g}" for value in crystal.cell),
             "space_group": crystal.space_group,
         },
         "merge": {"d_min_ang": D_MIN_ANG},
+        # The simulation takes pixels at their centres, where real ones record all of their area.
+        "diffbragg": {"oversample": simulation.oversample},
     }
     (out / "experiment.yaml").write_text(MARK + yaml.safe_dump(data, sort_keys=False))
     return Experiment.checked(data)

@@ -31,6 +31,7 @@ class FactorsSettings(Section):
     min_correlation: float = Field(default=0.1, ge=-1.0, le=1.0)
     """A lattice whose spots correlate less with the intensities of all shots is not used."""
     max_relative_sigma: float = Field(default=2.0, gt=0.0)
-    """Intensities are left out whose standard error is more times the mean at their resolution."""
+    """Intensities are left out whose boxes would leave one of average intensity with a standard
+    error of so many times that average: they say nothing. Of halves and mates alike."""
     n_shells: int = Field(default=10, ge=1, le=100)
     """Shells of resolution in the statistics."""

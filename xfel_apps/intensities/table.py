@@ -125,11 +125,13 @@ def build(
         for half, chosen in zip(halves, in_half, strict=True)
     )
     mates, first_mates, second_mates = (
-        _mates(part, number, chosen, unique.centric) if unique.friedel_apart else None
-        for part, number, chosen in (
-            (sums, counts, measured),
-            (halves[0].sums, none, in_half[0]),
-            (halves[1].sums, none, in_half[1]),
+        _mates(part, number, _mates_informed(told, limit) & chosen, unique.centric)
+        if unique.friedel_apart
+        else None
+        for part, number, told, chosen in (
+            (sums, counts, informing, measured),
+            (halves[0].sums, none, halves[0].informing, in_half[0]),
+            (halves[1].sums, none, halves[1].informing, in_half[1]),
         )
     )
     both = (first_mates, second_mates) if first_mates and second_mates else None
@@ -139,6 +141,11 @@ def build(
 def _informed(informing: Array, limit: Array) -> NDArray[np.bool_]:
     """Return which reflections (n,) have a standard error within `limit` (n,), mates together."""
     return np.asarray(informing.reshape(len(limit), -1).sum(axis=1) * limit**2 >= 1.0)
+
+
+def _mates_informed(informing: Array, limit: Array) -> NDArray[np.bool_]:
+    """Return which mates (2, n) have a standard error within `limit` (n,), each by itself."""
+    return np.stack([_informed(informing[mate::2], limit) for mate in (0, 1)])
 
 
 def _mean(sums: Sums, counts: NDArray[np.int64], each: int) -> Mean:
@@ -157,8 +164,13 @@ def _mates(
     measured: NDArray[np.bool_],
     centric: NDArray[np.bool_],
 ) -> tuple[Mean, Mean]:
-    """Return means of the mates in the asymmetric unit and of their Friedel mates."""
+    """Return means of the mates in the asymmetric unit and of their Friedel mates.
+
+    Parameters
+    ----------
+    measured : (2, n) which of them count
+    """
     plus, minus = (
         _mean(Sums(sums.weighted[i::2], sums.weight[i::2]), counts[i::2], 1) for i in (0, 1)
     )
-    return plus.where(measured), minus.where(measured & ~centric)
+    return plus.where(measured[0]), minus.where(measured[1] & ~centric)

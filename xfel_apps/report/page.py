@@ -25,11 +25,12 @@ from xfel_apps.plots import (
     weather,
     weather_draw,
 )
+from xfel_apps.plots.factors import progress
 from xfel_apps.plots.lattices import lattices
 from xfel_apps.plots.merging import curves
 from xfel_apps.plots.style import photo_uri, svg_uri
 from xfel_apps.plots.timing import timings
-from xfel_apps.report import latency, merging, pixels, tables
+from xfel_apps.report import factors, latency, merging, pixels, tables
 from xfel_apps.report.pictures import pictures
 from xfel_apps.report.tables import counts, percent
 from xfel_apps.report.trial import MergedData, Trial
@@ -183,6 +184,7 @@ def merged_section(item: MergedData) -> dict[str, Any]:
         "resolution": merging.resolution(statistics),
         "curves": Drawing(svg_uri(curves(statistics)), "Statistics by resolution.", True),
         "pixels": pixels_section(item),
+        "factors": factors_section(item),
     }
 
 
@@ -193,6 +195,18 @@ def pixels_section(item: MergedData) -> dict[str, Any] | None:
         return None
     drawing = Drawing(svg_uri(pixels.draw(rows)), pixels.DRAWN, True)
     return {"table": pixels.table(rows), "drawing": drawing}
+
+
+def factors_section(item: MergedData) -> dict[str, Any] | None:
+    """Return what the page says of structure factors refined from merged data; None if none."""
+    manifest = factors.of_merged(item)
+    if manifest is None:
+        return None
+    return {
+        "summary": factors.summary(manifest),
+        "table": factors.table(manifest),
+        "drawing": Drawing(svg_uri(progress(manifest)), factors.DRAWN, True),
+    }
 
 
 def weather_drawing(trial: Trial) -> Drawing | None:
