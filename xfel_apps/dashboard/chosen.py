@@ -1,21 +1,30 @@
 """Which trial and run a page shows: only names that are in the results folder are taken."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, HTTPException, Query, Request
+from fastapi.responses import JSONResponse
 
 from xfel_apps.containers.results import RunResults, is_begun
 from xfel_apps.dashboard import results as folder
-from xfel_apps.dashboard.room import Room, room_of
+from xfel_apps.dashboard.room import PENDING, Room, room_of
+from xfel_apps.errors import ContainerError
 
 T = TypeVar("T")
 N_NAMED = 8
 Name = Annotated[str, Query(max_length=80)]
 TOPICS = ("results", "shots")
 """What the containers of runs change with."""
+
+
+class Later:
+    """Stands for what is being made."""
+
+
+LATER = Later()
 
 
 @dataclass(frozen=True)
@@ -50,18 +59,37 @@ class Chosen:
         """What is shown, for a heading."""
         return f"{self.run} in trial {self.trial}" if self.run else f"trial {self.trial}"
 
-    def opened(self, key: Hashable, make: Callable[[list[RunResults]], T]) -> T:
-        """Return what `make` makes of the open runs, made anew when their containers change."""
+    def opened(self, key: Hashable, make: Callable[[list[RunResults]], T]) -> T | Later | None:
+        """Return what `make` makes of the open runs, made anew when their containers change.
 
-        def work() -> T:
+        `LATER` where that takes long: browsers are told when it is there. None where there is
+        nothing to make it of.
+        """
+
+        def work() -> T | Later | None:
             opened = [RunResults(path) for path in self.folders]
             try:
                 return make(opened)
+            except ContainerError:
+                return None
             finally:
                 for item in opened:
                     item.close()
 
-        return self.room.kept((key, self.trial, self.run), TOPICS, work)
+        found: Any = self.room.kept((key, self.trial, self.run), TOPICS, work, cast(Any, LATER))
+        return cast("T | Later | None", found)
+
+    def figure(
+        self,
+        key: Hashable,
+        make: Callable[[list[RunResults]], T],
+        draw: Callable[[T], Mapping[str, Any]],
+    ) -> JSONResponse:
+        """Return the figure of what `opened` returns."""
+        found = self.opened(key, make)
+        if found is None:
+            return JSONResponse({"data": [], "layout": {}})
+        return JSONResponse(PENDING if isinstance(found, Later) else draw(found))
 
 
 def chosen(request: Request, trial: Name = "", run: Name = "") -> Chosen:

@@ -5,10 +5,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from xfel_apps.dashboard.chosen import Chosen, OneRun
+from xfel_apps.containers.results import RunResults
+from xfel_apps.dashboard.chosen import Chosen, Later, OneRun
 from xfel_apps.dashboard.pages.page import Page
 from xfel_apps.dashboard.render import render
-from xfel_apps.errors import ContainerError
 from xfel_apps.plots import weather_draw
 from xfel_apps.plots.diagnoses import RULES
 from xfel_apps.plots.timing import timings
@@ -33,17 +33,16 @@ def part(request: Request, picked: OneRun) -> HTMLResponse:
 @router.get("/figure")
 def figure(picked: OneRun) -> JSONResponse:
     """Return the plot."""
-    found = _weather(picked)
-    return JSONResponse(weather_draw.chart(found) if found else {"data": [], "layout": {}})
+    return picked.figure("weather", _weather, weather_draw.chart)
 
 
-def _weather(picked: Chosen) -> Weather | None:
-    """Return the weather of a run; None as long as nothing is processed."""
-    try:
-        return picked.opened("weather", lambda runs: weather(timings(runs)))
-    except ContainerError:
-        return None
+def _weather(runs: list[RunResults]) -> Weather:
+    return weather(timings(runs))
 
 
 def _context(picked: Chosen) -> dict[str, Any]:
-    return {"picked": picked, "weather": _weather(picked), "rules": RULES, "kinds": KINDS}
+    found = picked.opened("weather", _weather)
+    is_later = isinstance(found, Later)
+    shown = None if is_later else found
+    common = {"picked": picked, "rules": RULES, "kinds": KINDS}
+    return {**common, "weather": shown, "is_later": is_later}
