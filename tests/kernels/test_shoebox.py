@@ -41,7 +41,8 @@ def test_likelihood_is_the_twin(seed: int) -> None:
     for name in ("gradient", "curvature"):
         values, twin = getattr(found, name), getattr(expected, name)
         scale = np.abs(twin).max(axis=0, keepdims=True)
-        np.testing.assert_allclose(values / scale, twin / scale, rtol=1e-7, atol=1e-9)
+        # where a spot has fewer than 1e-6 photons the compiled one leaves it out
+        np.testing.assert_allclose(values / scale, twin / scale, rtol=1e-7, atol=2e-8)
 
 
 def test_no_boxes_no_photons() -> None:

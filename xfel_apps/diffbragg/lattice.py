@@ -74,28 +74,29 @@ class LatticeTask:
 
     def refine(self, start: PixelCrystal) -> Refined:
         """Return the refined lattice."""
-        crystal = first = start
-        result = None
-        for _ in range(self.settings.rounds):
-            result = self._round(crystal, first)
-            crystal = result.after.state.crystal
-        assert result is not None  # there is at least one round
-        return result
+        crystal = start
+        for _ in range(self.settings.rounds - 1):
+            _, target = self._target(crystal)
+            crystal = self._fitted(target, crystal).state.crystal
+        boxes, target = self._target(crystal)
+        after = self._fitted(target, crystal)
+        before = only_local(target, scaled(target.shot, start), self.settings)
+        return Refined(boxes, target.shot, target.parameters, before.state, before.misfit, after)
 
-    def _round(self, crystal: PixelCrystal, first: PixelCrystal) -> Refined:
-        """Choose boxes with `crystal`, and fit; `first` is the lattice as it was."""
+    def _target(self, crystal: PixelCrystal) -> tuple[Boxes, Target]:
+        """Choose boxes with `crystal`; return them and what is to be fitted to them."""
         boxes, shot = self.pixels(crystal)
         settings = self.settings
         parameters = Parameters(
             anisotropic_blocks=settings.anisotropic_blocks,
             bandwidth=settings.bandwidth > 0.0 and settings.bandwidth_ln_sigma > 0.0,
         )
-        state = scaled(shot, crystal)
-        shot = self._without_outliers(shot, state)
-        target = Target(shot, parameters, self.restraints)
-        after = fit(target, scaled(shot, crystal), settings.max_steps, settings.tolerance)
-        before = only_local(target, scaled(shot, first), settings)
-        return Refined(boxes, shot, parameters, before.state, before.misfit, after)
+        shot = self._without_outliers(shot, scaled(shot, crystal))
+        return boxes, Target(shot, parameters, self.restraints)
+
+    def _fitted(self, target: Target, crystal: PixelCrystal) -> Fitted:
+        settings = self.settings
+        return fit(target, scaled(target.shot, crystal), settings.max_steps, settings.tolerance)
 
     def pixels(self, crystal: PixelCrystal) -> tuple[Boxes, ShotPixels]:
         """Return the boxes that tell most of a lattice and what is known of them."""

@@ -23,12 +23,20 @@ struct Boxes {
   Array<const double* [n_spot]> spot;
 };
 
-/// A rectangle of a box's pixels.
-struct Window {
-  long fast, slow;      ///< its first pixel
-  long n_fast, n_slow;  ///< pixels along each side
+/// Places of a block of pixels of a box, in pixels from its first.
+struct Places {
+  double fast[block_size], slow[block_size];
 
-  KOKKOS_INLINE_FUNCTION long pixels() const { return n_fast * n_slow; }
+  /// Those of `count` pixels of a box `width` wide, from its pixel `start` on.
+  KOKKOS_INLINE_FUNCTION void fill(long start, int count, double width) {
+    const double first = static_cast<double>(start);
+    XFELFLOW_SIMD()
+    for (int i = 0; i < count; ++i) {
+      const double flat = first + i, row = round_nearest((flat + 0.5) / width - 0.5);
+      fast[i] = flat - row * width;
+      slow[i] = row;
+    }
+  }
 };
 
 struct Beam {
@@ -53,22 +61,19 @@ struct Model {
   Beam beam;
   int oversample;
 
-  KOKKOS_INLINE_FUNCTION Window whole(int box) const { return {0, 0, boxes.size(box, 0), boxes.size(box, 1)}; }
+  KOKKOS_INLINE_FUNCTION long pixels(int box) const { return boxes.size(box, 0) * boxes.size(box, 1); }
 
-  /// Fill the block of `count` pixels of a box's window from its pixel `start` on.
-  KOKKOS_INLINE_FUNCTION void fill(int box, const Window& window, long start, int count, Block& block) const {
+  /// Fill the block of `count` pixels of a box.
+  KOKKOS_INLINE_FUNCTION void fill(int box, const Places& places, int count, Block& block) const {
     for (int c = 0; c < n_columns; ++c)
       for (int i = 0; i < count; ++i) block.column[c][i] = 0.0;
-    for (int step = 0; step < oversample * oversample; ++step) add(box, window, start, count, step, block);
-    const double width = static_cast<double>(window.n_fast);
-    const double middle_f = 0.5 * (static_cast<double>(boxes.size(box, 0)) - 1.0) - static_cast<double>(window.fast);
-    const double middle_s = 0.5 * (static_cast<double>(boxes.size(box, 1)) - 1.0) - static_cast<double>(window.slow);
+    for (int step = 0; step < oversample * oversample; ++step) add(box, places, count, step, block);
+    const double middle_f = 0.5 * static_cast<double>(boxes.size(box, 0) - 1);
+    const double middle_s = 0.5 * static_cast<double>(boxes.size(box, 1) - 1);
     const double level = boxes.spot(box, 10), slope_f = boxes.spot(box, 11), slope_s = boxes.spot(box, 12);
-    const double first = static_cast<double>(start);
     XFELFLOW_SIMD()
     for (int i = 0; i < count; ++i) {
-      const double flat = first + i, row = round_nearest((flat + 0.5) / width - 0.5);
-      const double f = flat - row * width - middle_f, s = row - middle_s;
+      const double f = places.fast[i] - middle_f, s = places.slow[i] - middle_s;
       block.photons[i] = block.column[amplitude][i] + level + f * slope_f + s * slope_s;
       if constexpr (derivatives) {
         block.column[background][i] = 1.0;
@@ -79,8 +84,7 @@ struct Model {
   }
 
   /// Add one sub-pixel of each pixel.
-  KOKKOS_INLINE_FUNCTION void add(int box, const Window& window, long start, int count, int step, Block& block) const {
-    const double width = static_cast<double>(window.n_fast), first = static_cast<double>(start);
+  KOKKOS_INLINE_FUNCTION void add(int box, const Places& places, int count, int step, Block& block) const {
     const double ox = boxes.origin_mm(box, 0), oy = boxes.origin_mm(box, 1), oz = boxes.origin_mm(box, 2);
     const double fx = boxes.axis_mm(box, 0, 0), fy = boxes.axis_mm(box, 1, 0), fz = boxes.axis_mm(box, 2, 0);
     const double sx = boxes.axis_mm(box, 0, 1), sy = boxes.axis_mm(box, 1, 1), sz = boxes.axis_mm(box, 2, 1);
@@ -92,12 +96,10 @@ struct Model {
     const double pxx = boxes.spot(box, 3), pyy = boxes.spot(box, 4), pzz = boxes.spot(box, 5);
     const double pyz = boxes.spot(box, 6), pxz = boxes.spot(box, 7), pxy = boxes.spot(box, 8);
     const double bright = boxes.spot(box, 9) / (oversample * oversample);
-    const double f_in = static_cast<double>(window.fast) + (step / oversample + 0.5) / oversample;
-    const double s_in = static_cast<double>(window.slow) + (step % oversample + 0.5) / oversample;
+    const double f_in = (step / oversample + 0.5) / oversample, s_in = (step % oversample + 0.5) / oversample;
     XFELFLOW_SIMD()
     for (int i = 0; i < count; ++i) {
-      const double flat = first + i, row = round_nearest((flat + 0.5) / width - 0.5);
-      const double f = flat - row * width + f_in, s = row + s_in;
+      const double f = places.fast[i] + f_in, s = places.slow[i] + s_in;
       const double x = ox + f * fx + s * sx, y = oy + f * fy + s * sy, z = oz + f * fz + s * sz;
       const double inverse = 1.0 / sqrt(x * x + y * y + z * z);
       const double ux = x * inverse, uy = y * inverse, uz = z * inverse;
@@ -143,11 +145,12 @@ struct Photons {
 
   KOKKOS_INLINE_FUNCTION void operator()(const int box) const {
     Model<false>::Block block;
-    const Window window = model.whole(box);
-    const long n = window.pixels(), first = model.boxes.first(box);
+    Places places;
+    const long n = model.pixels(box), first = model.boxes.first(box);
     for (long start = 0; start < n; start += block_size) {
       const int count = static_cast<int>(n - start < block_size ? n - start : block_size);
-      model.fill(box, window, start, count, block);
+      places.fill(start, count, static_cast<double>(model.boxes.size(box, 0)));
+      model.fill(box, places, count, block);
       for (int i = 0; i < count; ++i) photons(first + start + i) = block.photons[i];
     }
   }
@@ -161,11 +164,12 @@ struct Derivatives {
 
   KOKKOS_INLINE_FUNCTION void operator()(const int box) const {
     Model<true>::Block block;
-    const Window window = model.whole(box);
-    const long n = window.pixels(), first = model.boxes.first(box);
+    Places places;
+    const long n = model.pixels(box), first = model.boxes.first(box);
     for (long start = 0; start < n; start += block_size) {
       const int count = static_cast<int>(n - start < block_size ? n - start : block_size);
-      model.fill(box, window, start, count, block);
+      places.fill(start, count, static_cast<double>(model.boxes.size(box, 0)));
+      model.fill(box, places, count, block);
       for (int i = 0; i < count; ++i) photons(first + start + i) = block.photons[i];
       for (int c = 0; c < n_basis; ++c)
         for (int i = 0; i < count; ++i) columns(c, first + start + i) = block.column[c][i];

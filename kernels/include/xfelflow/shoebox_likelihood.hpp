@@ -5,7 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <xfelflow/shoebox.hpp>
-#include <xfelflow/shoebox_window.hpp>
+#include <xfelflow/shoebox_reach.hpp>
 
 namespace xfelflow::shoebox {
 
@@ -52,61 +52,63 @@ struct Likelihood {
       gradient(box, a) = 0.0;
       for (int b = 0; b < n_basis; ++b) curvature(box, a, b) = 0.0;
     }
-    const Window window = near_spot(model.boxes, model.beam, box);
-    misfit(box) = of_spot(box, window) + of_background(box, window);
+    const Reach reach(model.boxes, model.beam, box);
+    double total = 0.0;
+    const long n = model.pixels(box);
+    for (long start = 0; start < n; start += block_size) {
+      const int count = static_cast<int>(n - start < block_size ? n - start : block_size);
+      total += of_block(box, start, count, reach);
+    }
+    misfit(box) = total;
     for (int a = 0; a < n_basis; ++a)
       for (int b = 0; b < a; ++b) curvature(box, a, b) = curvature(box, b, a);
   }
 
-  /// Add the pixels of the window; return minus their log likelihood.
-  KOKKOS_INLINE_FUNCTION double of_spot(int box, const Window& window) const {
-    Model<true>::Block block;
-    Weights weights;
-    double total = 0.0;
-    const long n = window.pixels(), first = model.boxes.first(box) + window.slow * model.boxes.size(box, 0) + window.fast;
-    const long skipped = model.boxes.size(box, 0) - window.n_fast;
-    for (long start = 0; start < n; start += block_size) {
-      const int count = static_cast<int>(n - start < block_size ? n - start : block_size);
-      model.fill(box, window, start, count, block);
-      for (int i = 0; i < count; ++i) {
-        const long pixel = first + start + i + (start + i) / window.n_fast * skipped;
-        weights.observed[i] = observed(pixel);
-        weights.noise[i] = noise(pixel);
-      }
-      total += weigh(count, block.photons, weights);
-      gather(box, count, block, weights);
+  /// Add `count` pixels of a box from its pixel `start` on; return minus their log likelihood.
+  KOKKOS_INLINE_FUNCTION double of_block(int box, long start, int count, const Reach& reach) const {
+    const long first = model.boxes.first(box) + start;
+    const float *data = observed.data() + first, *beside = noise.data() + first;
+    Places places, with_spot;
+    Weights background, spot;
+    double level[block_size];
+    bool has_spot[block_size];
+    places.fill(start, count, static_cast<double>(model.boxes.size(box, 0)));
+    XFELFLOW_SIMD()
+    for (int i = 0; i < count; ++i) {
+      has_spot[i] = reach.holds(places.fast[i], places.slow[i]);
+      background.observed[i] = has_spot[i] ? not_used : static_cast<double>(data[i]);
+      background.noise[i] = beside[i];
     }
-    return total;
+    int n = 0;
+    for (int i = 0; i < count; ++i) {
+      with_spot.fast[n] = places.fast[i];
+      with_spot.slow[n] = places.slow[i];
+      spot.observed[n] = data[i];
+      spot.noise[n] = beside[i];
+      n += has_spot[i];
+    }
+    plane(box, count, places, level);
+    const double misfit_here = weigh(count, level, background);
+    gather_plane(box, count, places, background);
+    if (n == 0) return misfit_here;
+    Model<true>::Block block;
+    model.fill(box, with_spot, n, block);
+    const double misfit_there = weigh(n, block.photons, spot);
+    gather(box, n, block, spot);
+    return misfit_here + misfit_there;
   }
 
-  /// Add the pixels out of the window, which have no spot; return minus their log likelihood.
-  KOKKOS_INLINE_FUNCTION double of_background(int box, const Window& window) const {
-    Weights weights;
-    double fast[block_size], slow[block_size], photons[block_size], total = 0.0;
-    const long n = model.whole(box).pixels(), first = model.boxes.first(box);
-    const double width = static_cast<double>(model.boxes.size(box, 0));
-    const double middle_f = 0.5 * (width - 1.0), middle_s = 0.5 * static_cast<double>(model.boxes.size(box, 1) - 1);
-    const double low_f = static_cast<double>(window.fast), high_f = static_cast<double>(window.fast + window.n_fast);
-    const double low_s = static_cast<double>(window.slow), high_s = static_cast<double>(window.slow + window.n_slow);
-    const double level = model.boxes.spot(box, 10), slope_f = model.boxes.spot(box, 11), slope_s = model.boxes.spot(box, 12);
-    for (long start = 0; start < n; start += block_size) {
-      const int count = static_cast<int>(n - start < block_size ? n - start : block_size);
-      const float *data = observed.data() + first + start, *beside = noise.data() + first + start;
-      XFELFLOW_SIMD()
-      for (int i = 0; i < count; ++i) {
-        const double flat = static_cast<double>(start) + i, s = round_nearest((flat + 0.5) / width - 0.5), f = flat - s * width;
-        const bool inside = f >= low_f && f < high_f && s >= low_s && s < high_s;
-        const double mean = level + (f - middle_f) * slope_f + (s - middle_s) * slope_s;
-        fast[i] = f - middle_f;
-        slow[i] = s - middle_s;
-        photons[i] = mean;
-        weights.noise[i] = beside[i];
-        weights.observed[i] = inside ? not_used : static_cast<double>(data[i]);
-      }
-      total += weigh(count, photons, weights);
-      add_plane(box, count, fast, slow, weights);
+  /// Turn places into those from the box's centre, and return the background there.
+  KOKKOS_INLINE_FUNCTION void plane(int box, int count, Places& places, double* level) const {
+    const double middle_f = 0.5 * static_cast<double>(model.boxes.size(box, 0) - 1);
+    const double middle_s = 0.5 * static_cast<double>(model.boxes.size(box, 1) - 1);
+    const double height = model.boxes.spot(box, 10), slope_f = model.boxes.spot(box, 11), slope_s = model.boxes.spot(box, 12);
+    XFELFLOW_SIMD()
+    for (int i = 0; i < count; ++i) {
+      places.fast[i] -= middle_f;
+      places.slow[i] -= middle_s;
+      level[i] = height + places.fast[i] * slope_f + places.slow[i] * slope_s;
     }
-    return total;
   }
 
   /// Return minus the log likelihood of a block's pixels, and what they weigh.
@@ -127,13 +129,12 @@ struct Likelihood {
     return 0.5 * (squares + log_of_product(out.variance, count));
   }
 
-  /// Add what pixels at (`fast`, `slow`) from the box's centre tell of its background.
-  KOKKOS_INLINE_FUNCTION void add_plane(int box, int count, const double* fast, const double* slow,
-                                        const Weights& weights) const {
+  /// Add what pixels, their places from the box's centre, tell of its background.
+  KOKKOS_INLINE_FUNCTION void gather_plane(int box, int count, const Places& places, const Weights& weights) const {
     double s1 = 0.0, s2 = 0.0, s3 = 0.0, c11 = 0.0, c12 = 0.0, c13 = 0.0, c22 = 0.0, c23 = 0.0, c33 = 0.0;
     XFELFLOW_SIMD(reduction(+ : s1, s2, s3, c11, c12, c13, c22, c23, c33))
     for (int i = 0; i < count; ++i) {
-      const double f = fast[i], s = slow[i], slope = weights.slope[i], weight = weights.weight[i];
+      const double f = places.fast[i], s = places.slow[i], slope = weights.slope[i], weight = weights.weight[i];
       s1 += slope;
       s2 += slope * f;
       s3 += slope * s;
