@@ -28,6 +28,9 @@ SHARP = 1.5
 """Sub-pixels are at most so many standard deviations of the sharpest spot wide."""
 
 MOST_SUB_PIXELS = 4
+ROUGH = 2.0
+"""A fit that is to choose boxes is done when a step gains less than this of the log likelihood."""
+
 MOST_PHOTONS, FAINTEST = 1e9, 1e-12
 """No pixel has more photons; spots of a unit scale fainter than this are not there."""
 
@@ -77,9 +80,9 @@ class LatticeTask:
         crystal = start
         for _ in range(self.settings.rounds - 1):
             _, target = self._target(crystal)
-            crystal = self._fitted(target, crystal).state.crystal
+            crystal = self._fitted(target, crystal, ROUGH).state.crystal
         boxes, target = self._target(crystal)
-        after = self._fitted(target, crystal)
+        after = self._fitted(target, crystal, self.settings.tolerance)
         before = only_local(target, scaled(target.shot, start), self.settings)
         return Refined(boxes, target.shot, target.parameters, before.state, before.misfit, after)
 
@@ -94,9 +97,9 @@ class LatticeTask:
         shot = self._without_outliers(shot, scaled(shot, crystal))
         return boxes, Target(shot, parameters, self.restraints)
 
-    def _fitted(self, target: Target, crystal: PixelCrystal) -> Fitted:
-        settings = self.settings
-        return fit(target, scaled(target.shot, crystal), settings.max_steps, settings.tolerance)
+    def _fitted(self, target: Target, crystal: PixelCrystal, tolerance: float) -> Fitted:
+        start = scaled(target.shot, crystal)
+        return fit(target, start, self.settings.max_steps, max(tolerance, self.settings.tolerance))
 
     def pixels(self, crystal: PixelCrystal) -> tuple[Boxes, ShotPixels]:
         """Return the boxes that tell most of a lattice and what is known of them."""
