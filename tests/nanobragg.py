@@ -46,14 +46,17 @@ class Image:
 def read_images(folder: Path) -> Iterator[tuple[str, Image]]:
     """Yield the name and the image of every shot and setting."""
     with h5py.File(folder / "truth.h5") as truth:
-        table, panel = _intensities(truth), _panel(truth)
+        table, panel = truth_intensities(truth), _panel(truth)
     with h5py.File(folder / "nanobragg_reference.h5") as file:
         for name in (f"{shot}/{setting}" for shot, setting in product(SHOTS, SETTINGS)):
             yield name, _image(file[name], table, panel)
 
 
-def _intensities(truth: h5py.File) -> DenseIntensities:
-    """Point group 422 with Friedel mates: every sign of every index, and h with k exchanged."""
+def truth_intensities(truth: h5py.File) -> DenseIntensities:
+    """Return |F|^2 of every index.
+
+    Point group 422 with Friedel mates: every sign of every index, and h with k exchanged.
+    """
     hkl, amplitudes = truth["F_hkl"][()], truth["F_true"][()]
     mates = [
         hkl[:, order] * np.array(signs)

@@ -1,10 +1,14 @@
 """The compiled pixels of shoeboxes are their NumPy twin, whose derivatives are differences."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.shoeboxes import random_beam, random_boxes, random_spots
 from xfel_apps.compute.shoebox import (
+    N_BASIS,
+    Basis,
     shoebox_derivatives,
     shoebox_derivatives_reference,
     shoebox_likelihood,
@@ -61,3 +65,25 @@ def test_pixels_must_fit() -> None:
     spots, three = random_spots(rng, boxes, beam), np.zeros(3, np.float32)
     with pytest.raises(ValueError, match="3 pixels and 3 variances given"):
         shoebox_likelihood(boxes, spots, beam, three, three)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_derivatives_by_intensity_and_background_are_differences(seed: int) -> None:
+    """To 1e-5 of the greatest, of what each box has for itself: its |F|^2 and its background."""
+    rng = np.random.default_rng(seed)
+    beam, boxes = random_beam(rng), random_boxes(rng, 12)
+    spots = random_spots(rng, boxes, beam)
+    _, columns = shoebox_derivatives(boxes, spots, beam)
+
+    def moved(number: int, step: float) -> np.ndarray:
+        if number == 0:
+            return shoebox_photons(
+                boxes, replace(spots, amplitude=spots.amplitude * np.exp(step)), beam
+            )
+        shift = step * np.eye(3)[number - 1]
+        return shoebox_photons(boxes, spots.with_background(spots.background + shift), beam)
+
+    for number, column in enumerate((Basis.AMPLITUDE, *range(Basis.BACKGROUND, N_BASIS))):
+        difference = (moved(number, 1e-4) - moved(number, -1e-4)) / 2e-4
+        scale = np.abs(difference).max()
+        np.testing.assert_allclose(columns[column] / scale, difference / scale, atol=1e-5)
