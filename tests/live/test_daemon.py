@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from tests.live.in_process import InProcessFleet
+from xfel_apps.containers.manifest import Manifest
 from xfel_apps.containers.merged import MergedManifest
+from xfel_apps.containers.refined import REFINED
 from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.results import RunResults
 from xfel_apps.experiment import Experiment
@@ -86,18 +88,21 @@ def n_versions(place: Place) -> int:
 
 
 def test_what_is_there_becomes_the_files_of_the_batch(place):
-    place.come("r1", 0)
-    path = place.experiment()
+    place.come("r1", 0, 1)
+    path = place.experiment(pixels="shots")
     place.drain(path)
     results = RunResults(place.trial / "r1")
-    assert results.need(REFLECTIONS).n_events == 8
+    assert results.need(REFLECTIONS).n_events == 16
     sealed = Experiment.checked(yaml.safe_load((place.trial / "experiment.yaml").read_text()))
     assert list(sealed.runs) == ["r1"]
     last = place.merged(n_versions(place))
     assert last.key == sealed.dataset_key("all")
     assert last.inputs == {"r1": results.need(REFLECTIONS).digest}
-    page = place.trial / "report.html"
-    assert page.stat().st_mtime > sealed.version_folder("all", last.key).stat().st_mtime
+    version, page = sealed.version_folder("all", last.key), place.trial / "report.html"
+    refined = Manifest.read(version / "r1" / "refined.json", REFINED)
+    assert refined.outcomes["integrated"] >= 0.8 * results.need(REFLECTIONS).outcomes["integrated"]
+    assert page.stat().st_mtime > (version / "r1" / "refined.json").stat().st_mtime
+    assert "shots refined against every pixel" in page.read_text()
     start_again_in_vain(place, path)
 
 

@@ -1,10 +1,11 @@
-"""What comes after the crews: sealing, merging, the report; one trial's share of it."""
+"""What comes after the crews: sealing, merging, refining, the report; one trial's share of it."""
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from xfel_apps.experiment import Experiment
+from xfel_apps.live import pixels
 from xfel_apps.live.merges import Version, Wanted, newest_version, wanted_version
 from xfel_apps.live.run import TrialRun
 from xfel_apps.live.tasks import Tasks
@@ -49,6 +50,7 @@ class Finish:
         if runs:
             self._write_experiment(runs)
             self._merge(runs)
+            self._refine()
             self._report(runs)
 
     def sealing(self, run: TrialRun) -> str:
@@ -58,6 +60,10 @@ class Finish:
     def merging(self, dataset: str) -> str:
         """Return the purpose of a dataset's merging."""
         return f"merge {self.trial.name}/{dataset}"
+
+    def refining(self, item: pixels.Refining) -> str:
+        """Return the purpose of refining a run for a dataset."""
+        return f"refine {self.trial.name}/{item.dataset}/{item.run}"
 
     @property
     def reporting(self) -> str:
@@ -137,12 +143,25 @@ class Finish:
         self._merging[dataset] = wanted
         self._tasks.start(self.merging(dataset), made_from, app, _nothing, mpi=True)
 
+    def _refine(self) -> None:
+        """Refine the runs of final versions against their pixels where that is wanted."""
+        experiment = self.trial.experiment
+        for item in pixels.of_versions(experiment, self.versions):
+            purpose = self.refining(item)
+            if item.refined.is_file() or self._has_failed(purpose):
+                continue
+            self._has_work = True
+            app = ("diffbragg", item.arguments(self.trial.folder, experiment))
+            self._tasks.start(purpose, str(item.merged), app, _nothing, mpi=True)
+
     def _report(self, runs: Sequence[TrialRun]) -> None:
         """Write the report when something that it shows is newer than it is."""
         sealed = [run for run in runs if run.sealed]
         page = self.trial.folder / "report.html"
         shown = [run.live_run.products / "reflections.json" for run in sealed]
         shown += [version.path for version in self.versions.values()]
+        refined = pixels.of_versions(self.trial.experiment, self.versions)
+        shown += [item.refined for item in refined]
         newest_ns = max((_changed_ns(path) for path in shown), default=0)
         if not sealed or newest_ns <= _changed_ns(page):
             return
@@ -171,6 +190,8 @@ class Finish:
         """Return what has failed so often that it is not waited for."""
         purposes = [self.sealing(run) for run in runs if not run.sealed]
         purposes += [self.merging(name) for name in self._datasets(runs)]
+        refined = pixels.of_versions(self.trial.experiment, self.versions)
+        purposes += [self.refining(item) for item in refined]
         return [purpose for purpose in [*purposes, self.reporting] if self._has_failed(purpose)]
 
     def is_drained(self, runs: Sequence[TrialRun]) -> bool:
