@@ -36,6 +36,7 @@ FOUR_MPX = {"modules": (4, 2), "module_px": (512, 1024), "pixel_mm": 0.075, "dis
 DIALS_S = {"hit": {"index": 3.2, "integrate": 0.25}, "miss": {}}
 RATE_HZ = 120.0
 N_SET_UP = 8
+REPEATS = 3
 LYSO = "lyso130 1 Mpx"
 INDEX = {"index": {"cell": "79.2 79.2 38 90 90 90", "space_group": "P43212"}}
 
@@ -49,20 +50,34 @@ def simulated(folder: Path, shots: int, detector: dict[str, object]) -> Path:
 def cpu_s(raw: Path, out: Path) -> dict[str, dict[str, float]]:
     """Return the mean CPU seconds of each stage on indexed hits and on misses.
 
-    The first events of each stage are left out: they pay for what is set up once a run.
+    All is done several times and the quickest of each shot counts, as for the floor: what else the
+    machine does takes processor time too, by way of the caches. The first events of each stage are
+    left out: they pay for what is set up once a run.
     """
-    process(Request([str(raw)], out, 1, False, INDEX))
-    frames = {}
-    for stage, product in PRODUCTS.items():
-        _, reader = open_product(out / "run" / f"{product.name}.json", product)
-        frames[stage] = reader.shots().iloc[N_SET_UP:]
-        reader.close()
+    runs = [_stages(raw, out / str(number)) for number in range(REPEATS)]
+    frames = {
+        stage: runs[0][stage].assign(
+            cpu_s=pd.concat([run[stage]["cpu_s"] for run in runs], axis=1).min(axis=1)
+        )
+        for stage in PRODUCTS
+    }
     spots, integrated = frames["spotfind"], frames["integrate"]
     kinds = {
         "hit": integrated.index[integrated["outcome"] == "integrated"],
         "miss": spots.index[spots["outcome"] == "miss"],
     }
     return {kind: _means(frames, events) for kind, events in kinds.items()}
+
+
+def _stages(raw: Path, out: Path) -> dict[str, pd.DataFrame]:
+    """Return the shots of every stage of a run, without those that pay for the set-up."""
+    process(Request([str(raw)], out, 1, False, INDEX))
+    frames = {}
+    for stage, product in PRODUCTS.items():
+        _, reader = open_product(out / "run" / f"{product.name}.json", product)
+        frames[stage] = reader.shots().iloc[N_SET_UP:]
+        reader.close()
+    return frames
 
 
 def _means(frames: dict[str, pd.DataFrame], events: "pd.Index[int]") -> dict[str, float]:

@@ -5,6 +5,7 @@ import pytest
 
 from tests.index.stills import Errors, random_rotation, still
 from tests.index.test_target import LATTICES
+from tests.refgeom import simulated
 from xfel_apps.geometry.stills import metric_cell
 from xfel_apps.index.judge import log_odds
 from xfel_apps.index.lattices import index_spots
@@ -135,6 +136,19 @@ def test_a_user_reads_which_cell_is_likelier() -> None:
     assert "one with the primitive cell" in reason
     for length in ("38.0", "79.2"):
         assert length in reason
+
+
+def test_lattices_are_believed_where_panels_lie_up_to_3_px_off() -> None:
+    """Their cells are strained to follow the panels; that is no reason to suspect another cell."""
+    rng, wavelength_ang = np.random.default_rng(3), simulated.WAVELENGTH_ANG
+    detector, settings = simulated.design(), IndexSettings(max_rmsd_px=6.0)
+    stills = simulated.take_stills(simulated.displaced(detector, rng), 8, rng)
+    s0, pixel = np.array([0.0, 0.0, -1.0 / wavelength_ang]), 1e-3 / wavelength_ang
+    for _, panel, fast, slow in stills.spots:
+        s1 = detector.s1(panel, fast, slow, wavelength_ang)
+        spots = ShotSpots(s0, s1, np.full(len(s1), 0.2 * pixel), pixel)
+        result = index_spots(spots, simulated.TARGET, settings, 0)
+        assert len(result.lattices) == 1, result.reason
 
 
 def test_two_crystals_and_noise_are_no_reason_to_doubt_a_lattice() -> None:

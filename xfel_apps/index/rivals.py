@@ -37,13 +37,15 @@ odds are those of spots that fit within the errors of their positions."""
 CHANGES = np.array([0.01 * n for n in range(-15, 16) if abs(n) > 2])
 """Changes of one cell parameter that are tried: of a length by that share, of an angle in rad, in
 steps that refinement follows. Smaller ones are the cell's own deviation, judged elsewhere."""
-PARAMETERS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-"""Axis that is changed, and along which: the three lengths, then the angles between two axes."""
-MOST_REFINED = 3
-"""Changed lattices that are refined."""
+PARAMETERS = ((0, 0), (1, 1), (2, 2), (1, 2), (2, 1), (0, 2), (2, 0), (0, 1), (1, 0))
+"""Axis that is changed, and along which: the three lengths, then the angles between two axes, of
+which either may be the one that fits the spots as it is."""
 SAME_NEAR, SAME_FAR = 0.02, 0.05
 """Relative differences of metrics taken as the same, of a cell refined with the restraint to its
-neighbour's (1 % in length, 0.6 degrees in angle), and of one that is free."""
+neighbour's (1 % in length, 0.6 degrees in angle), and of one that is free or strained."""
+SAME_INDICES = 0.9
+"""Share of a rival's spots that have the indices that they had, from which on it is the same
+lattice strained: as one is where the detector is not where the geometry says."""
 TOO_LARGE_ODDS = 10.0
 """Prior odds of the cell given against one that is a half or a third of it."""
 EXPLAINED = 0.8
@@ -61,19 +63,21 @@ class Rival:
     a_matrix : (3, 3) A of a primitive cell [1/Angstrom]
     n_spots : spots on it
     odds : logarithm of its odds against chance, less its prior's
+    same : relative difference of metrics up to which it is the suspect's own cell
     """
 
     a_matrix: Array
     n_spots: int
     odds: float
+    same: float = SAME_NEAR
 
-    def beats(self, suspect: "Suspect", same: float) -> bool:
+    def beats(self, suspect: "Suspect") -> bool:
         """Return whether it is likelier than a lattice, with a metric that is not the same."""
         if self.odds <= suspect.odds:
             return False
         own = np.asarray(np.linalg.inv(suspect.primitive @ suspect.primitive.T))
         reduced = reduced_lattice(self.a_matrix)
-        return not len(metric_maps(own, reduced.T @ reduced, same))
+        return not len(metric_maps(own, reduced.T @ reduced, self.same))
 
     def verdict(self, suspect: "Suspect") -> str:
         """Return what a user is told about a lattice that it beats."""
@@ -111,6 +115,13 @@ class Suspect:
         """(3, 3) rows: real vectors of the reduced primitive cell [Angstrom]."""
         return np.asarray(self.target.primitive @ np.linalg.inv(self.refined.a_matrix))
 
+    def shares_indices(self, rival: Refined) -> bool:
+        """Return whether a rival's spots have the indices of the primitive cell that they have."""
+        mine, its = np.intersect1d(self.refined.spots, rival.spots, return_indices=True)[1:]
+        own = np.rint(self.refined.hkl[mine] @ self.target.primitive.T)
+        n_same = np.sum(np.all(own == rival.hkl[its], axis=1))
+        return bool(n_same >= SAME_INDICES * len(rival.spots))
+
     @property
     def low_q(self) -> Array:
         """Scattering vectors (n, 3) of the spots that rivals are sought with [1/Angstrom]."""
@@ -126,7 +137,7 @@ def near_rival(suspect: Suspect) -> Rival | None:
         candidates += _changed(suspect)
     rivals = [_refined(real, log_prior, suspect) for real, log_prior in candidates]
     rivals += _too_large(suspect)
-    better = (rival for rival in rivals if rival.beats(suspect, SAME_NEAR))
+    better = (rival for rival in rivals if rival.beats(suspect))
     return max(better, key=lambda rival: rival.odds, default=None)
 
 
@@ -145,8 +156,8 @@ def far_rival(suspect: Suspect, n_explained: int) -> Rival | None:
     found = find_cell(suspect.spots, ROOM * longest, least)
     if found is None:
         return None
-    rival = Rival(found.a_matrix, found.n_indexed, found.log_odds)
-    return rival if rival.beats(suspect, SAME_FAR) else None
+    rival = Rival(found.a_matrix, found.n_indexed, found.log_odds, SAME_FAR)
+    return rival if rival.beats(suspect) else None
 
 
 def _refined(real: Array, log_prior: float, suspect: Suspect) -> Rival:
@@ -155,12 +166,17 @@ def _refined(real: Array, log_prior: float, suspect: Suspect) -> Rival:
     target = without_symmetry(a_matrix)
     refined = refine(suspect.spots, a_matrix, target, sigma)
     odds = log_odds(refined, suspect.spots, target, sigma) + log_prior
-    return Rival(refined.a_matrix, len(refined.spots), odds)
+    same = SAME_FAR if suspect.shares_indices(refined) else SAME_NEAR
+    return Rival(refined.a_matrix, len(refined.spots), odds, same)
 
 
 def _changed(suspect: Suspect) -> list[tuple[Array, float]]:
-    """Return real vectors of the best lattices with one cell parameter changed, and log priors."""
-    changes = np.zeros((6, len(CHANGES), 3, 3))
+    """Return real vectors of a lattice with one cell parameter changed, and log priors.
+
+    The best change of each parameter is returned: which parameter is wrong shows only when the
+    lattice is refined, since a cell off in one of them is followed a little way by the others.
+    """
+    changes = np.zeros((len(PARAMETERS), len(CHANGES), 3, 3))
     for number, (row, column) in enumerate(PARAMETERS):
         changes[number, :, row, column] = CHANGES
     axes = np.linalg.inv(suspect.refined.a_matrix)
@@ -169,8 +185,9 @@ def _changed(suspect: Suspect) -> list[tuple[Array, float]]:
     lattices = np.asarray(np.linalg.inv(suspect.target.primitive @ moved))
     volume = suspect.target.primitive_volume_ang3
     lattices, scores = settled(lattices, suspect.low_q, volume)
-    best = np.argsort(-scores, kind="stable")[:MOST_REFINED]
-    return [(np.linalg.inv(lattices[row]), -np.log(len(scores))) for row in best]
+    best = np.argmax(scores.reshape(len(PARAMETERS), -1), axis=1)
+    rows = best + len(CHANGES) * np.arange(len(PARAMETERS))
+    return [(np.linalg.inv(lattices[row]), -np.log(len(scores))) for row in rows]
 
 
 def _multiples(suspect: Suspect) -> Iterator[tuple[Array, float]]:
