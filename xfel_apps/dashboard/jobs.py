@@ -26,7 +26,8 @@ from xfel_apps.containers.results import PER_SHOT
 from xfel_apps.dashboard import places
 from xfel_apps.dashboard.results import below, tail
 from xfel_apps.dashboard.room import Room
-from xfel_apps.errors import ConflictError, XfelError
+from xfel_apps.dashboard.settings import DashboardSettings
+from xfel_apps.errors import ConflictError, SettingsError, XfelError
 from xfel_apps.experiment import Experiment
 from xfel_apps.launch import workflow_folder
 
@@ -179,14 +180,19 @@ def _target(room: Room, file: Experiment, work: Work) -> tuple[str, Path]:
     return work.name, experiment.folder / work.name / f"{PRODUCT_OF[work.stage]}.json"
 
 
+def profile_of(settings: DashboardSettings) -> Path:
+    """Return the folder of the profile that jobs run with."""
+    name = settings.profile
+    profile = Path(name).absolute() if "/" in name else workflow_folder() / "profiles" / name
+    if not profile.is_dir():
+        raise SettingsError(f"profile {name}: no folder {profile}; give another with --profile")
+    return profile
+
+
 def _command(room: Room, config: Path, target: Path) -> list[str]:
     """Return the command line of the workflow."""
-    workflow = workflow_folder()
-    name = room.settings.profile
-    profile = Path(name).absolute() if "/" in name else workflow / "profiles" / name
-    if not profile.is_dir():
-        raise places.JobError(f"profile {name}: no folder {profile}; give --profile")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
-    command += ["--profile", str(profile), "--configfile", str(config)]
+    snakefile = workflow_folder() / "Snakefile"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
+    command += ["--profile", str(profile_of(room.settings)), "--configfile", str(config)]
     command += ["--cores", str(room.settings.cores), "--rerun-triggers", "mtime", "input"]
     return [*command, "--rerun-incomplete", "--", str(target)]

@@ -6,6 +6,8 @@ import sys
 import uvicorn
 
 from xfel_apps.catalog.follower import Follower
+from xfel_apps.catalog.url import checked_url
+from xfel_apps.dashboard.jobs import profile_of
 from xfel_apps.dashboard.room import url_of
 from xfel_apps.dashboard.server import create_app
 from xfel_apps.dashboard.settings import DashboardSettings
@@ -20,6 +22,8 @@ def run_server(settings: DashboardSettings) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     if not settings.results.is_dir():
         raise SettingsError(f"{settings.results}: no such folder; give it with --results")
+    checked_url(url_of(settings))
+    profile_of(settings)
     with _listen(settings) as listener:
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
