@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from xfel_apps.containers.factors import FactorsManifest
 from xfel_apps.plots.style import BLUE, GREEN, ORANGE, figure, grid, styled
@@ -32,6 +33,7 @@ def progress(manifest: FactorsManifest) -> Figure:
         agreement.legend()
     for axes in (misfit, agreement):
         axes.set_xlabel("iteration")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         grid(axes)
     _shells(shells, manifest)
     return result

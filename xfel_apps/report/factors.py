@@ -9,10 +9,10 @@ from xfel_apps.report.tables import Table
 from xfel_apps.report.trial import MergedData
 
 CAPTION = (
-    "Merged → refined. CC½ is of the halves that each measured by itself; CC ref is with "
-    "the reference, over the reflections that both have. Sigmas are from the curvature of the "
-    "likelihood of all pixels."
+    "Merged → refined. CC½ is over the reflections that each half measured well enough by itself. "
+    "Sigmas are from the curvature of the likelihood of all pixels."
 )
+COMPARED = " CC ref is with the reference, over the reflections that both have."
 DRAWN = "Likelihood of all pixels and correlations by iteration; correlations by resolution."
 
 COLUMNS = (
@@ -36,7 +36,8 @@ def table(manifest: FactorsManifest) -> Table:
     overall, *rows = _rows(manifest, known)
     heads = [name for name, _, _ in known]
     heads += ["CC ref"] if manifest.compared else []
-    return Table(["d [Å] <", *heads], rows, CAPTION, overall)
+    caption = CAPTION + (COMPARED if manifest.compared else "")
+    return Table(["d [Å] <", *heads], rows, caption, overall)
 
 
 def summary(manifest: FactorsManifest) -> str:
