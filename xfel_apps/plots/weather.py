@@ -24,7 +24,7 @@ IntArray = NDArray[np.int64]
 KINDS = ("read", *STAGES)
 """What a line can show."""
 
-MOST_LINES, MOST_ROWS, COLUMNS = 24_000, 192, 2000
+MOST_LINES, MOST_ROWS, COLUMNS = 40_000, 192, 2000
 """More lines than this are drawn as their sums over columns of the picture, at most so many."""
 MOST_FAILED = 500
 

@@ -45,14 +45,14 @@ def draw(data: Weather) -> Figure:
     """Return the weather plot."""
     n_rows = len(data.rows)
     told = [textwrap.fill(note, 160, subsequent_indent="    ") for note in notes(data)]
-    text = "\n".join(told) if data.diagnoses else ""
-    text_in = 0.16 * (text.count("\n") + 1) if text else 0.0
+    below = "\n".join(told) if data.diagnoses else ""
+    below_in = 0.16 * (below.count("\n") + 1) if below else 0.0
     plot_in = float(np.clip(0.9 + 0.34 * n_rows, 2.0, 7.0))
-    result = figure(9.2, plot_in + text_in)
+    result = figure(9.2, plot_in + below_in)
     axes = result.subplots()
     height = min(0.8 * plot_in * 72 / (n_rows + 1), 16.0)
     for number, kind in enumerate(KINDS):
-        for lines, alpha in _shaded(data.lines, number):
+        for lines, alpha in _shaded(data, number):
             _collect(axes, lines, (COLOURS[kind], alpha, height))
     style = {"color": INK, "markersize": height, "markeredgewidth": 1.5}
     axes.plot(data.failed_s, data.failed_row, "|", **style)  # type: ignore[arg-type]  # mixed
@@ -67,8 +67,8 @@ def draw(data: Weather) -> Figure:
     for number, place in enumerate(data.marks_s.mean(axis=1).tolist()):
         axes.annotate(f"{number + 1}", (place, 1.0), **MARK)  # type: ignore[arg-type]  # mixed
     axes.set_xlabel("wall time [s]" + (", long breaks cut out" if data.breaks else ""))
-    if text:
-        result.supxlabel(text, x=0.01, ha="left", fontsize=8)
+    if below:
+        result.supxlabel(below, x=0.01, ha="left", fontsize=8)
     axes.set_ylabel("rank" if n_rows == data.n_ranks else f"rank ({n_rows} of {data.n_ranks})")
     _legend(axes, data)
     return result
@@ -84,9 +84,11 @@ def break_labels(data: Weather) -> list[tuple[float, str]]:
     return result
 
 
-def _shaded(lines: Lines, kind: int) -> list[tuple[Lines, float]]:
-    """Return the lines of a kind in shades, each with its opacity."""
-    mine = lines.take(lines.kind == kind)
+def _shaded(data: Weather, kind: int) -> list[tuple[Lines, float]]:
+    """Return the lines of a kind in shades, each with its opacity; sums of shots are not shaded."""
+    mine = data.lines.take(data.lines.kind == kind)
+    if data.is_summed:
+        return [(mine, 1.0)]
     order = np.lexsort((mine.start_s, mine.row))
     turn = np.empty(len(order), np.int64)
     turn[order] = np.arange(len(order)) % len(SHADES)
@@ -133,7 +135,7 @@ def chart(data: Weather) -> Chart:
     """Return the weather plot for a browser; each diagnosis is a band with its number."""
     traces = []
     for number, kind in enumerate(KINDS):
-        for turn, (lines, alpha) in enumerate(_shaded(data.lines, number)):
+        for turn, (lines, alpha) in enumerate(_shaded(data, number)):
             if len(lines.row):
                 traces.append(_boxes(lines, kind, alpha, label(kind, data) if turn == 0 else ""))
     if len(data.failed_s):

@@ -68,6 +68,12 @@ function all() {
   return topics;
 }
 
+// What was still being made when the page was, and may have been told of before anybody listened.
+function missed() {
+  for (const element of document.querySelectorAll("[data-refresh]:has([data-later])")) refresh(element);
+  for (const element of document.querySelectorAll("[data-chart]:not([data-drawn])")) redraw(element);
+}
+
 function listen() {
   const source = new EventSource("/events");
   let wasAway = false;
@@ -75,6 +81,7 @@ function listen() {
     link.textContent = "live";
     link.className = "link on";
     if (wasAway) onChange(all());
+    else missed();
     wasAway = false;
   });
   source.addEventListener("change", event => onChange(new Set(JSON.parse(event.data).topics)));
