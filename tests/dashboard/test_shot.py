@@ -38,6 +38,13 @@ def test_the_last_run_and_its_first_hit_where_nothing_is_asked_for(client):
     assert "<h1>r0002, shot 3</h1>" in client.get("/shot").text
 
 
+def test_a_run_that_is_live_is_passed_over_but_said_of(client, tiny_trial):
+    (tiny_trial / "r0003" / "live" / "chunks").mkdir(parents=True)
+    assert "<h1>r0002, shot 3</h1>" in client.get("/shot").text
+    page = client.get("/shot", params={"run": "r0003"}).text
+    assert "Shots of a run that is still live can be looked at once it is complete" in page
+
+
 def test_pixels_of_the_raw_frame(client, tiny_trial, monkeypatch):
     frame = np.random.default_rng(0).poisson(2.0, (200, 200)).astype(np.float32)
     monkeypatch.setattr(

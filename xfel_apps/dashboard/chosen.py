@@ -1,7 +1,7 @@
 """Which trial and run a page shows: only names that are in the results folder are taken."""
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
@@ -104,7 +104,7 @@ def chosen(request: Request, trial: Name = "", run: Name = "") -> Chosen:
 def one_run(picked: Annotated[Chosen, Depends(chosen)]) -> Chosen:
     """Return the same with one run: the last, where none is asked for."""
     last = picked.runs[-1] if picked.runs else ""
-    return Chosen(picked.room, picked.trials, picked.trial, picked.runs, picked.run or last)
+    return replace(picked, run=picked.run or last)
 
 
 AnyRuns = Annotated[Chosen, Depends(chosen)]

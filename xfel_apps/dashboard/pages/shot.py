@@ -1,12 +1,12 @@
 """Shot: one frame to zoom, its spots, its predictions by outcome, and those like it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-from xfel_apps.dashboard.chosen import Chosen, OneRun
+from xfel_apps.dashboard.chosen import AnyRuns, Chosen
 from xfel_apps.dashboard.pages.page import Page
 from xfel_apps.dashboard.render import render
 from xfel_apps.dashboard.shelf import SHELF
@@ -25,6 +25,12 @@ PERCENTILES = (90.0, 99.0, 99.5, 99.9, 99.97, 99.99)
 Bound = Annotated[float, Query(ge=-1e5, le=1e5, allow_inf_nan=False)]
 
 
+def _complete(picked: AnyRuns) -> Chosen:
+    """Return the chosen run, or the last whose shots are listed: those of a live run are not."""
+    listed = [run for run in picked.runs if (picked.folder / run / "events.json").is_file()]
+    return replace(picked, run=picked.run or (listed[-1] if listed else ""))
+
+
 @dataclass(frozen=True)
 class Look:
     """One shot of the chosen run.
@@ -36,7 +42,7 @@ class Look:
     kind : which shots `previous` and `next` go to
     """
 
-    picked: OneRun
+    picked: Annotated[Chosen, Depends(_complete)]
     event: Annotated[int, Query(ge=-1, le=2**40)] = -1
     kind: Annotated[str, Query(max_length=20)] = "hits"
 
