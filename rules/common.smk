@@ -33,13 +33,18 @@ wildcard_constraints:
 
 def raw_files(wildcards):
     """Return the raw files of a run, and the refined geometry that they are read with."""
-    panels = EXPERIMENT.ingest.panels
+    panels = EXPERIMENT.of_run(wildcards.run).ingest.panels
     return [*RAW[wildcards.run], *([panels] if panels else [])]
 
 
 def raw_paths(wildcards):
     """Return the paths of a run as the experiment names them."""
     return EXPERIMENT.runs[wildcards.run]
+
+
+def ingest_settings(wildcards):
+    """Return the settings that a run is read with."""
+    return EXPERIMENT.of_run(wildcards.run).ingest.canonical()
 
 
 def dataset_runs(wildcards):

@@ -12,7 +12,7 @@ rule ingest:
         mem_mb=1000,
         runtime=20,
     params:
-        settings=EXPERIMENT.ingest.canonical(),
+        settings=ingest_settings,
         paths=raw_paths,
     message:
         "Listing the shots of run {wildcards.run}"

@@ -89,3 +89,12 @@ def test_a_preset_fills_in_what_is_not_given():
 def test_an_unknown_preset_is_refused():
     with pytest.raises(SettingsError, match=r"preset: .*'final' or 'live'"):
         Experiment.checked({"preset": "fast"})
+
+
+def test_groups_of_runs_that_overlap_or_are_misspelt_are_refused():
+    two = {"a": {"first": "r1", "last": "r9"}, "b": {"first": "r9", "last": "r20"}}
+    with pytest.raises(SettingsError, match="run r9 is in more than one group: a, b"):
+        Experiment.checked({"runs": {"r9": ["x.h5"]}, "groups": two})
+    wrong = {"a": {"first": "r1", "last": "r9", "ingest": {"distance": 3}}}
+    with pytest.raises(SettingsError, match="distance: unknown setting"):
+        Experiment.checked({"groups": wrong})

@@ -24,12 +24,33 @@ from xfel_apps.merge.settings import MergeSettings
 from xfel_apps.presets import Preset, with_preset
 from xfel_apps.refgeom.settings import RefgeomSettings
 from xfel_apps.sources import expand
+from xfel_apps.sources.paths import natural
 from xfel_apps.spotfind.settings import SpotfindSettings
 from xfel_apps.worker import WorkerSettings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 STAGES = ("ingest", "spotfind", "index", "integrate", "merge")
+
+
+class RunGroup(Section):
+    """Runs that share geometry and calibration: from the first to the last, by their names."""
+
+    first: Name
+    """First run."""
+    last: Name
+    """Last run; names are in the order of the numbers in them: r2 before r10."""
+    ingest: dict[str, Any] = Field(default_factory=dict)
+    """What these runs have otherwise than the section `ingest`: geometry, mask, distance_mm, ..."""
+
+    def has(self, run: str) -> bool:
+        """Return whether a run is in the group.
+
+        >>> RunGroup(first="r2", last="r10").has("r9")
+        True
+        """
+        first, place, last = (natural(Path(name)) for name in (self.first, run, self.last))
+        return first <= place <= last
 
 
 class Experiment(Section):
@@ -55,6 +76,9 @@ class Experiment(Section):
     pixels: Literal["none", "shots", "factors"] = "none"
     """What the default target refines against every pixel after merging: nothing, each shot, or
     each shot and then the structure factors."""
+    groups: dict[Name, RunGroup] = Field(default_factory=dict)
+    """Run group name -> `first` and `last` run that share geometry and calibration, and `ingest`,
+    what they have otherwise there. A run is in one group at most."""
     worker: WorkerSettings = WorkerSettings()
     live: LiveSettings = LiveSettings()
     ingest: IngestSettings = IngestSettings()
@@ -93,6 +117,11 @@ class Experiment(Section):
                     f"dataset {name} names no run or unknown ones {unknown}; "
                     f"known runs: {sorted(self.runs)}"
                 )
+        for name in self.groups:
+            self._ingest_of(name)
+        for run in self.runs:
+            if len(found := self.groups_of(run)) > 1:
+                raise ValueError(f"run {run} is in more than one group: {', '.join(found)}")
         for taken in {"datasets", "geometry", LIVE} & set(self.runs):
             raise ValueError(f"a run cannot be called {taken!r}")
         if self.trial == LIVE:
@@ -109,10 +138,25 @@ class Experiment(Section):
         section: Section = getattr(self, stage)
         return section
 
+    def groups_of(self, run: str) -> list[str]:
+        """Return the names of the groups that a run is in."""
+        return [name for name, group in self.groups.items() if group.has(run)]
+
+    def of_run(self, run: str) -> Self:
+        """Return the experiment with the settings that a run has: those of its group."""
+        for name in self.groups_of(run):
+            return self.model_copy(update={"ingest": self._ingest_of(name)})
+        return self
+
+    def _ingest_of(self, group: str) -> IngestSettings:
+        """Return the settings that the runs of a group have."""
+        changed = self.groups[group].ingest
+        return IngestSettings.checked({**self.ingest.model_dump(mode="json"), **changed})
+
     def files(self, run: str) -> list[Path]:
         """Return the raw files of a run, in order."""
         try:
-            return expand(self.runs[run], self.ingest.geometry)
+            return expand(self.runs[run], self.of_run(run).ingest.geometry)
         except KeyError:
             raise SettingsError(
                 f"run {run}: not in the experiment; known: {sorted(self.runs)}"
@@ -124,6 +168,11 @@ class Experiment(Section):
             f"{run}:{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}"
             for run in self.datasets[dataset]
             for path in self.files(run)
+        ]
+        files += [
+            f"{run}:{self.of_run(run).ingest.canonical()}"
+            for run in self.datasets[dataset]
+            if self.groups_of(run)
         ]
         return digest(*files, *(self.section(stage).canonical() for stage in STAGES))
 

@@ -187,6 +187,8 @@ def test_groups_of_runs_are_found_by_the_order_of_names(ann: Editor):
     new_group(ann, "day1", ("r0002", "r0010"), {"distance_mm": 120.5})
     with pytest.raises(SettingsError, match="distance: unknown setting"):
         new_group(ann, "day2", ("r0002", "r0010"), {"distance": 1})
+    with pytest.raises(CatalogError, match="group day1 has runs of it already: r0002 to r0010"):
+        new_group(ann, "day2", ("r0010", "r0011"), {})
     with pytest.raises(CatalogError, match="comes after its last"):
         new_group(ann, "day2", ("r0010", "r0002"), {})
     with ann.catalog.reading() as session:

@@ -10,12 +10,13 @@ import yaml
 
 from tests.small_nxmx import write_nxmx
 from xfel_apps.catalog import open_catalog, queries
-from xfel_apps.catalog.edits import Editor, add_run, new_dataset, new_trial, tag
+from xfel_apps.catalog.edits import Editor, add_run, new_dataset, new_group, new_trial, tag
 from xfel_apps.catalog.parameters import Parameters
 from xfel_apps.catalog.selection import Selection
 from xfel_apps.catalog.workflow import work_of
 from xfel_apps.containers.manifest import write_text
 from xfel_apps.errors import CatalogError, SettingsError
+from xfel_apps.experiment import Experiment
 from xfel_apps.launch import workflow_folder
 
 INDEX = {"cell": "79.2 79.2 38 90 90 90", "space_group": "P43212"}
@@ -87,6 +88,22 @@ def test_a_file_with_runs_of_its_own_stays_as_it_is(ann: Editor, tmp_path: Path)
     raw = str(tmp_path / "r0001.h5")
     work = work_of({**CONFIG, "runs": {"mine": [raw]}, "datasets": {"all": ["mine"]}})
     assert work.merges["all"].runs == ("mine",)
+
+
+def test_runs_of_a_group_are_read_with_its_settings(ann: Editor):
+    tag(ann, "r0001", "apo")
+    before = work_of(CONFIG).merges["apo"].key
+    new_group(ann, "monday", ("r0002", "r0009"), {"distance_mm": 81.5})
+    experiment = work_of(CONFIG).experiment
+    assert experiment.of_run("r0001").ingest.distance_mm is None
+    assert experiment.of_run("r0002").ingest.distance_mm == 81.5
+    assert experiment.of_run("r0002").merge == experiment.merge
+    assert work_of(CONFIG).merges["apo"].key == before  # r0001 is in no group
+    tag(ann, "r0002", "apo")
+    with_group = work_of(CONFIG).merges["apo"].key
+    given = {**experiment.model_dump(mode="json"), "datasets": {"apo": ["r0001", "r0002"]}}
+    assert Experiment.checked({**given, "groups": {}}).dataset_key("apo") != with_group
+    assert Experiment.checked(given).dataset_key("apo") == with_group
 
 
 def dry_run(folder: Path) -> str:

@@ -115,7 +115,7 @@ def _of_catalog(file: Experiment) -> Work:
 
 
 def catalog_experiment(session: Session, file: Experiment) -> Experiment:
-    """Return the experiment of a file with runs, settings and datasets of the catalog.
+    """Return the experiment of a file with runs, groups, settings and datasets of the catalog.
 
     Parameters
     ----------
@@ -136,8 +136,17 @@ def catalog_experiment(session: Session, file: Experiment) -> Experiment:
     }
     kept = file.model_dump(mode="json", exclude={"preset", *SECTIONS})
     datasets = {name: names for name, names in members.items() if names}
-    changed = {"trial": trial.name, "runs": runs, "datasets": datasets}
+    groups = groups_of_catalog(session, file.experiment)
+    changed = {"trial": trial.name, "runs": runs, "datasets": datasets, "groups": groups}
     return Experiment.checked({**kept, **trial.parameters, **changed})
+
+
+def groups_of_catalog(session: Session, experiment: str) -> dict[str, dict[str, Any]]:
+    """Return the run groups as an experiment file has them."""
+    return {
+        row.name: {"first": row.first_run, "last": row.last_run, "ingest": dict(row.settings)}
+        for row in queries.groups(session, experiment)
+    }
 
 
 def _refuse_other_settings(file: Experiment, trial: queries.TrialInfo) -> None:

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from xfel_apps.catalog.edits import Editor, add_runs, new_dataset
 from xfel_apps.catalog.edits.whole import put_trial
 from xfel_apps.catalog.engine import open_catalog
 from xfel_apps.catalog.queries import datasets, experiments, runs, trials
 from xfel_apps.catalog.selection import Selection
-from xfel_apps.catalog.workflow import catalog_experiment, version_folder
+from xfel_apps.catalog.workflow import catalog_experiment, groups_of_catalog, version_folder
 from xfel_apps.errors import CatalogError, SettingsError
 from xfel_apps.experiment import Experiment
 
@@ -36,10 +36,12 @@ class Choice:
     ----------
     selections : dataset -> its rules
     tags : run -> its tags; a run that the catalog does not know yet has none
+    groups : run groups, as an experiment file has them
     """
 
     selections: Mapping[str, Selection]
     tags: Mapping[str, Sequence[str]]
+    groups: Mapping[str, Any]
 
     def datasets(self, runs: Sequence[str]) -> dict[str, list[str]]:
         """Return which of `runs` are merged into each dataset; no dataset is empty."""
@@ -124,7 +126,9 @@ class LiveCatalog:
             with self._catalog.reading() as session:
                 tags = {run.name: run.tags for run in runs(session, self._name)}
                 found = datasets(session, self._name, trial)
-            return Choice({d.name: Selection(d.any, d.all, d.none) for d in found}, tags)
+                groups = groups_of_catalog(session, self._name)
+            rules = {d.name: Selection(d.any, d.all, d.none) for d in found}
+            return Choice(rules, tags, groups)
 
         return self._asked(ask)
 

@@ -102,7 +102,7 @@ class Daemon:
             return
         catalog.put_runs({run.run: run.paths for run in self.runs_of(first, with_excluded=True)})
         for trial in self.trials:
-            trial.choice = catalog.choice(trial.name)
+            trial.ask_catalog()
         known = [trial.name for trial in self.trials]
         for name in catalog.trials_after(first.name):
             if name not in known:

@@ -26,7 +26,7 @@ class Intake:
 
     def __init__(self, run: TrialRun, queue: Queue, quiet_s: float) -> None:
         self._run, self._queue, self._quiet_s = run, queue, quiet_s
-        self._growing = GrowingRun(run.run, run.trial.experiment.ingest, run.known)
+        self._growing = GrowingRun(run.run, run.experiment.ingest, run.known)
         self._waiting: list[Shot] = []
         self._since_s = self._last_s = time.monotonic()
         self._wait_s = min(quiet_s, AT_FIRST_S)

@@ -15,6 +15,7 @@ from xfel_apps.containers.reflections import REFLECTIONS
 from xfel_apps.containers.results import RunResults
 from xfel_apps.containers.spots import SPOTS
 from xfel_apps.errors import ContainerError
+from xfel_apps.experiment import Experiment
 from xfel_apps.ingest.run import events_digest
 from xfel_apps.live.chunk import Chunk, Facts, live_digest
 from xfel_apps.live.layout import LiveRun
@@ -86,6 +87,11 @@ class TrialRun:
         self._lowest = 0
         self._facts_at = 0
         self._is_loaded = False
+
+    @property
+    def experiment(self) -> Experiment:
+        """Settings that the run has."""
+        return self.trial.experiment.of_run(self.run)
 
     def load(self) -> None:
         """Take up what an earlier daemon has left of a run that is not sealed."""
@@ -189,7 +195,7 @@ class TrialRun:
         try:
             if not results.has(REFLECTIONS):
                 return None
-            settings = self.trial.experiment.ingest
+            settings = self.experiment.ingest
             files = expand(self.paths, settings.geometry)
             if results.manifests["events"].digest != events_digest(files, settings):
                 return None
@@ -223,7 +229,7 @@ class TrialRun:
         if self.n_done < 2 * self._facts_at:
             return
         self._facts_at = self.n_done
-        experiment = self.trial.experiment
+        experiment = self.experiment
         wanted = live_digest(SPOTS, experiment, self.facts)
         parts = readable_parts(self.live_run.all_parts(SPOTS.name), SPOTS, wanted)
         reader = ProductReader([part.path for part in parts], SPOTS)

@@ -70,6 +70,7 @@ def seal(comm: mpi.Comm, live: LiveRun, experiment: Experiment) -> Sealed:
     live : the run; all its chunks are done
     experiment : settings of its trial
     """
+    experiment = experiment.of_run(live.run)
     mpi.agree(comm, lambda: _begin(live, experiment))
     events = Events.read(_manifest(live, EVENTS))
     sealing = _Sealing(comm, live, experiment, events)

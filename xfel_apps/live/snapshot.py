@@ -61,7 +61,7 @@ def snapshot(live: LiveRun, experiment: Experiment) -> Path:
     pixels, gain) are in it as they are: only what is sealed is final.
     """
     if has_grown(live):
-        unseal(live, experiment)
+        unseal(live, experiment.of_run(live.run))
     # Reflections first: a shot that has some has its spots by then.
     found = {p.name: Parts.read(live, p) for p in (REFLECTIONS, CRYSTALS, SPOTS)}
     outcomes: dict[int, Outcome] = {}

@@ -12,7 +12,7 @@ from xfel_apps.config import read_yaml
 from xfel_apps.containers.manifest import write_text
 from xfel_apps.errors import CatalogError, SettingsError
 from xfel_apps.experiment import STAGES, Experiment
-from xfel_apps.live.catalog import LiveCatalog
+from xfel_apps.live.catalog import Choice, LiveCatalog
 from xfel_apps.live.layout import experiment_file
 from xfel_apps.live.queue import LIVE_FIRST, REPROCESS_LAST
 from xfel_apps.live.watch import matches
@@ -42,7 +42,8 @@ class LiveTrial:
         self.catalog: LiveCatalog | None = live.catalog if live else None
         self._data = self._read()
         self.experiment = Experiment.checked(self._data)
-        self.choice = self.catalog.choice(self.name) if self.catalog else None
+        self.choice: Choice | None = None
+        self.ask_catalog()
         self._read_at_ns = path.stat().st_mtime_ns
         self._check_folder()
         self.folder = self.experiment.folder.absolute()
@@ -126,6 +127,15 @@ class LiveTrial:
             )
         self._data, self.experiment = data, new
         return f"{self.path} has changed and was read again"
+
+    def ask_catalog(self) -> None:
+        """Learn from the catalog which runs are merged and how runs are grouped."""
+        if self.catalog is None:
+            return
+        self.choice = self.catalog.choice(self.name)
+        if self._data.get("groups", {}) != self.choice.groups:
+            self._data = {**self._data, "groups": dict(self.choice.groups)}
+            self.experiment = Experiment.checked(self._data)
 
     def is_excluded(self, run: str) -> bool:
         """Return whether a run is left alone."""

@@ -39,6 +39,7 @@ def run_app(guarded: Guard) -> typer.Typer:
     app.command("add")(guarded(add))
     app.command("tag")(guarded(tag_runs))
     app.command("untag")(guarded(untag_runs))
+    app.command("group")(guarded(group_runs))
     return app
 
 
@@ -61,7 +62,17 @@ def list_runs(
     if as_json:
         print_json(found)
         return
-    columns = ["run", "state", "events#", "hits#", "hit rate#", "indexed#", "lattices#", "tags"]
+    columns = [
+        "run",
+        "state",
+        "events#",
+        "hits#",
+        "hit rate#",
+        "indexed#",
+        "lattices#",
+        "group",
+        "tags",
+    ]
     print_table(
         columns,
         [
@@ -73,6 +84,7 @@ def list_runs(
                 percent(run.hit_rate),
                 percent(run.indexed_rate),
                 run.n_lattices or None,
+                run.group,
                 " ".join(run.tags),
             )
             for run in found
@@ -123,6 +135,28 @@ def untag_runs(
     Example: xfelflow run untag r0014 apo
     """
     _edit("untag", runs, tags, editor(url, experiment), revision, as_json)
+
+
+def group_runs(
+    name: Annotated[str, typer.Argument(help="name of the group")],
+    first: Annotated[str, typer.Argument(help="first run")],
+    last: Annotated[str, typer.Argument(help="last run, in order of the names")],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="of section ingest; may be repeated"),
+    ] = None,
+    url: Url = URL,
+    experiment: Name = EXPERIMENT,
+) -> None:
+    """Let runs share geometry and calibration that the trials' settings do not have.
+
+    Example: xfelflow run group monday r0001 r0040 --set distance_mm=120.5
+    --set mask=/exp/monday.npz
+    """
+    from xfel_apps.catalog.edits import new_group
+    from xfel_apps.config import override
+
+    new_group(editor(url, experiment), name, (first, last), override({}, assignments or ()))
 
 
 def _edit(

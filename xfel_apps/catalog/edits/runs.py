@@ -15,6 +15,7 @@ from xfel_apps.catalog.ensure import ensure_experiment, ensure_run, ensure_tag
 from xfel_apps.catalog.find import find_experiment, find_run, unknown
 from xfel_apps.catalog.models import Experiment, Run, RunGroup, RunTag, Tag
 from xfel_apps.catalog.names import checked_name
+from xfel_apps.catalog.queries import groups
 from xfel_apps.errors import CatalogError, ConflictError
 from xfel_apps.ingest.settings import IngestSettings
 from xfel_apps.sources.paths import natural
@@ -136,15 +137,20 @@ def new_group(
     """
     checked_name(name, "run group")
     first, last = (checked_name(run, "run") for run in runs)
-    if natural(Path(first)) > natural(Path(last)):
+    if _before(last, first):
         raise CatalogError(f"run group {name}: its first run {first} comes after its last {last}")
     IngestSettings.checked(settings)
 
     def work(session: Session) -> None:
         experiment = find_experiment(session, editor.experiment)
-        own = RunGroup.experiment_id == experiment.id
-        if session.scalars(select(RunGroup).where(own, RunGroup.name == name)).one_or_none():
-            raise ConflictError(f"run group {name}: is there already; choose another name")
+        for known in groups(session, editor.experiment):
+            if known.name == name:
+                raise ConflictError(f"run group {name}: is there already; choose another name")
+            if not (_before(last, known.first_run) or _before(known.last_run, first)):
+                raise CatalogError(
+                    f"run group {name}: group {known.name} has runs of it already: "
+                    f"{known.first_run} to {known.last_run}"
+                )
         row = RunGroup(
             experiment_id=experiment.id,
             name=name,
@@ -158,3 +164,8 @@ def new_group(
         editor.note(session, experiment.id, Change("new", "run group", name, after=after))
 
     editor.change(work)
+
+
+def _before(run: str, other: str) -> bool:
+    """Return whether a run's name comes before another's."""
+    return natural(Path(run)) < natural(Path(other))

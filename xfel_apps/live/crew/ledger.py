@@ -50,7 +50,8 @@ class InFlight:
         """Return the work on a chunk that was taken; what it needs is read."""
         chunk = claim.chunk
         events = Events.read(chunk.folder / "events.json")
-        experiment = Experiment.from_json(experiment_file(chunk.live_run.trial).read_text())
+        live = chunk.live_run
+        experiment = Experiment.from_json(experiment_file(live.trial).read_text()).of_run(live.run)
         assignment = Assignment(claim.path.name, chunk, events, experiment)
         skip = set(chunk.skip)
         todo = [number for number in assignment.pending if number not in skip]

@@ -55,7 +55,8 @@ def recover(live: LiveFolder, crew: str) -> int:
 def rest_of(chunk: Chunk, crew: str) -> Chunk:
     """Return the chunk without the shots that are durable in a crew's containers."""
     try:
-        experiment = Experiment.from_json(experiment_file(chunk.live_run.trial).read_text())
+        live = chunk.live_run
+        experiment = Experiment.from_json(experiment_file(live.trial).read_text()).of_run(live.run)
         ended = Remains(chunk, crew, experiment).ended()
         in_powder = _in_powder(chunk, crew, experiment)
     except DAMAGED as err:
