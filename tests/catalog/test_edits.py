@@ -1,6 +1,8 @@
 """Edits on every database: versions made due, conflicts, refusals, and who did what."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
@@ -197,6 +199,39 @@ def test_groups_of_runs_are_found_by_the_order_of_names(ann: Editor):
             ("r0002", "day1"),
             ("r0010", "day1"),
         ]
+
+
+def at_once(edits: list[Callable[[], object]]) -> list[object]:
+    """Return what edits that begin together return, or their conflicts."""
+    begin = threading.Barrier(len(edits))
+
+    def one(edit: Callable[[], object]) -> object:
+        begin.wait()
+        try:
+            return edit()
+        except ConflictError as err:
+            return err
+
+    with ThreadPoolExecutor(len(edits)) as pool:
+        return list(pool.map(one, edits))
+
+
+def test_of_editors_at_the_same_time_one_wins(ann: Editor):
+    new_dataset(ann, "000", "every", Selection())
+    with ann.catalog.reading() as session:
+        seen = queries.runs(session, "mfx01")[0].revision
+    said = at_once([lambda n=n: tag(ann, "r0001", f"t{n}", seen) for n in range(6)])
+    assert sorted(type(answer).__name__ for answer in said) == ["ConflictError"] * 5 + ["int"]
+    tries = [changed(ann, "000", {"index": {"tries": 10 + n}}) for n in range(4)]
+    names = at_once([lambda p=p: new_trial(ann, p, "000") for p in tries])
+    assert sorted(map(str, names)) == ["001", "002", "003", "004"]
+    runs = [f"r{n:04d}" for n in range(10, 14)]
+    at_once([lambda r=r: add_run(ann, r, [f"/data/{r}.h5"]) for r in runs])
+    at_once([lambda r=r: tag(ann, r, "apo") for r in runs])
+    assert dataset(ann).runs == tuple(runs)
+    assert versions(ann)[-1] == (4, "due", tuple(runs))
+    numbers = at_once([lambda k=k: taken(ann, f"key{k % 2}", runs) for k in range(6)])
+    assert sorted(numbers) == [4, 4, 4, 5, 5, 5]
 
 
 def test_all_or_nothing_of_an_edit_is_kept(ann: Editor):

@@ -58,7 +58,8 @@ def live(
 
     `live: {watch: "/data/exp1/{run}.h5", datasets: {all: ["*"]}, exclude: []}`
 
-    Runs that are put under `live.exclude` while it works leave the datasets at once.
+    Runs that are put under `live.exclude` while it works leave the datasets at once. With a
+    `catalog`, tags, datasets and trials that are made there take effect while it works.
 
     Example, on one machine: xfelflow live experiment.yaml
 

@@ -31,11 +31,15 @@ def datasets_with_tags(session: Session, experiment_id: int, tag: str | None) ->
 
 
 def renew_due(session: Session, experiment_id: int, datasets: Sequence[int]) -> None:
-    """Make a version due of each dataset whose runs are no longer those of its newest versions."""
+    """Make a version due of each dataset whose runs are no longer those of its newest versions.
+
+    Whoever edits at the same time waits for the datasets, and then sees these runs.
+    """
     session.flush()
+    lock = select(Dataset.id).where(Dataset.id.in_(datasets)).order_by(Dataset.id)
+    session.execute(lock.with_for_update()).all()
     tags = tags_of(session, experiment_id)
     for dataset_id in datasets:
-        session.scalars(select(Dataset).where(Dataset.id == dataset_id).with_for_update()).one()
         runs = selection_of(session, dataset_id).members(tags)
         _make_due(session, experiment_id, dataset_id, runs)
 
