@@ -1,7 +1,9 @@
 """The catalog has what the containers have, from whatever state it begins."""
 
 import json
+import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,13 +12,16 @@ from sqlalchemy import func, select, text
 
 from tests.tiny_trial import crystal_columns, spots_of, write_run
 from xfel_apps.catalog import Catalog, CatalogError, open_catalog, upgrade_catalog
+from xfel_apps.catalog.edits import Editor
+from xfel_apps.catalog.edits.jobs import NewJob, begin_job, place_job
 from xfel_apps.catalog.models import Crystal, Event, Run, Trial
-from xfel_apps.catalog.queries import runs
+from xfel_apps.catalog.queries import JobInfo, jobs, runs
 from xfel_apps.catalog.queries import trial as trial_of
 from xfel_apps.catalog.queries.runs import outcome_counts
 from xfel_apps.catalog.schema import upgrade
 from xfel_apps.catalog.sync import Source, Sync
 from xfel_apps.catalog.url import checked_url
+from xfel_apps.containers.events import EVENTS
 from xfel_apps.containers.outcome import Outcome
 from xfel_apps.containers.product import ShotResult
 from xfel_apps.containers.results import RunResults
@@ -56,22 +61,24 @@ def state(catalog: Catalog) -> dict:
         return {"events": events, "crystals": crystals, "runs": runs(session, "exp", "000")}
 
 
-def write_spots(run: Path, rank: int, events: range) -> None:
+def write_spots(run: Path, rank: int, events: range, start_s: float = 1e9) -> None:
     """Write what a rank found in events: every other one is a miss."""
     with ContainerWriter(run / "spots", rank, SPOTS, "digest") as writer:
         for event in events:
             outcome = Outcome.MISS if event % 2 else Outcome.HIT_NOT_INDEXED
-            writer.append(event, ShotResult(outcome), 1e9 + event, 0.1)
+            writer.append(event, ShotResult(outcome), start_s + event, 0.1)
 
 
 def outcomes(catalog: Catalog) -> dict[str, int]:
     """Return how many events of run r1 ended how, as stage spotfind says."""
     with catalog.reading() as session:
-        (run,) = runs(session, "exp", "000")
-        counts = outcome_counts(session, session.scalars(select(Trial.id)).one())
-        n_passed_on = counts[run.id].pop("pending", 0)
-        assert n_passed_on == 0
-        return counts[run.id]
+        (run,) = [run for run in runs(session, "exp", "000") if run.name == "r1"]
+        return outcome_counts(session, session.scalars(select(Trial.id)).one())[run.id]
+
+
+def all_jobs(catalog: Catalog) -> list[JobInfo]:
+    with catalog.reading() as session:
+        return jobs(session, "exp")
 
 
 def test_everything_comes_from_nothing_and_once(catalog_url: str, tiny_trial: Path) -> None:
@@ -197,3 +204,56 @@ def test_settings_come_as_files_tell_them(tmp_path, monkeypatch):
     looker.look()
     assert example() == usual + 1.0
     catalog.close()
+
+
+def test_tasks_tell_how_far_they_are(database_of, tiny_trial: Path) -> None:
+    catalog = opened(database_of("sqlite"))
+    write_spots(tiny_trial / "r3", 0, range(10))
+    following = Sync(catalog, Source("exp", tiny_trial.parent, {}))
+    following.look()
+    states = {(job.subject, job.stage): job.state for job in all_jobs(catalog)}
+    assert states.pop(("r3", "spotfind")) == "running"
+    assert set(states.values()) == {"done"}
+    assert len(states) == 2 * 4
+    following.look(is_over=True)
+    (stopped,) = [job for job in all_jobs(catalog) if job.state == "failed"]
+    assert (stopped.subject, stopped.attempt, stopped.resources) == ("r3", 1, {"ranks": 1})
+    write_spots(tiny_trial / "r3", 1, range(10, 20))
+    following.look()
+    assert [job.state for job in all_jobs(catalog) if job.subject == "r3"] == ["running"]
+
+
+def test_a_job_that_somebody_started_is_left_to_tell_of_itself(database_of, tmp_path: Path) -> None:
+    catalog, trial = opened(database_of("sqlite")), tmp_path / "results" / "000"
+    write_spots(trial / "r1", 0, range(10))
+    sync(catalog, trial)
+    editor = Editor(catalog, "exp", "maria")
+    number = begin_job(editor, NewJob("000", "spotfind", "r3", "host"))
+    place_job(editor, number, "local:1:2", "mine.log")
+    write_spots(trial / "r3", 0, range(10), time.time())
+    sync(catalog, trial)
+    (job,) = [job for job in all_jobs(catalog) if job.subject == "r3"]
+    assert (job.id, job.place, job.log_path, job.state) == (
+        number, "local:1:2", "mine.log", "running",
+    )  # fmt: skip
+
+
+def test_live_results_give_way_to_the_batch_s(database_of, tiny_trial: Path) -> None:
+    catalog, run = opened(database_of("sqlite")), tiny_trial / "r1"
+    for first in (0, 20):
+        with ContainerWriter(run / f"live/chunks/{first:07d}/events", 0, EVENTS, "c") as writer:
+            for event in range(20):
+                writer.append(event, ShotResult(Outcome.PENDING), 1e9, 0.1)
+    write_spots(run / "live" / "c1", 1, range(30))
+    one = Sync(catalog, Source("exp", tiny_trial.parent, {}))
+    one.look()
+    assert outcomes(catalog) == {"pending": 10, "miss": 15, "hit_not_indexed": 15}
+    with catalog.reading() as session:
+        states = {item.name: item.state for item in runs(session, "exp", "000")}
+    assert states == {"r1": "growing", "r0001": "complete", "r0002": "complete"}
+    shutil.rmtree(run)
+    shutil.copytree(tiny_trial / "r0001", run)
+    one.look()
+    with catalog.reading() as session:
+        found = {item.name: item.outcomes for item in runs(session, "exp", "000")}
+    assert found["r1"] == found["r0001"]

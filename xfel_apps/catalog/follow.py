@@ -64,7 +64,7 @@ class Follow:
         while True:
             if stop() and last_s is None:
                 last_s = time.monotonic() + LAST_S
-            is_in = self._look()
+            is_in = self._look(is_over=last_s is not None)
             if last_s is not None and (is_in or self._is_misset or time.monotonic() > last_s):
                 break
             wait(self.every_s if is_in else self._pause_s())
@@ -73,14 +73,14 @@ class Follow:
             self.say("what is missing is in the containers: run `xfelflow catalog sync` later")
         return is_in
 
-    def _look(self) -> bool:
+    def _look(self, *, is_over: bool) -> bool:
         """Look once; return whether the database took it."""
         try:
             if self._catalog is None:
                 self._catalog = open_catalog(self.url, pool_size=1)
             if self._sync is None:
                 self._sync = Sync(self._catalog, self.source)
-            self._sync.look()
+            self._sync.look(is_over=is_over)
         except (XfelError, OSError, ValueError) as err:
             self._is_misset = isinstance(err, SettingsError)
             self._failed(str(err))

@@ -12,8 +12,10 @@ from xfel_apps.catalog.models import Job, Run, Task
 
 GROWING, COMPLETE, SEALED = "growing", "complete", "sealed"
 """States of a run."""
-RUNNING, STOPPED, DONE = "running", "stopped", "done"
+RUNNING, FAILED, DONE = "running", "failed", "done"
 """States of a task, and of its newest job."""
+PLACE = "workflow"
+"""Where a job ran that only its files tell of."""
 SILENT_S = 90.0
 """A stage without manifest that has written nothing for so long has stopped [s]."""
 
@@ -25,8 +27,7 @@ class Work:
     Attributes
     ----------
     stage, subject : which task
-    state : `RUNNING`, `STOPPED` or `DONE`
-    attempt : how often it was begun
+    state : `RUNNING`, `FAILED` or `DONE`
     n_ranks, host : that worked on it
     start_s, end_s : of the work so far
     log : path of its log
@@ -35,7 +36,6 @@ class Work:
     stage: str
     subject: str
     state: str
-    attempt: int
     n_ranks: int
     host: str
     start_s: float
@@ -52,20 +52,37 @@ def note_run(session: Session, run_id: int, n_events: int | None, state: str) ->
 
 
 def note_work(session: Session, trial_id: int, work: Work) -> None:
-    """Write how far a task and its newest job are."""
+    """Write how far a task is, and its job.
+
+    A job that somebody started from a page (it has another place) tells of itself.
+    """
     own = (Task.trial_id == trial_id, Task.stage == work.stage, Task.subject == work.subject)
     task = found_or_added(
         session,
         select(Task).where(*own),
         lambda: Task(trial_id=trial_id, stage=work.stage, subject=work.subject, created_s=time()),
     )
-    job = found_or_added(
-        session,
-        select(Job).where(Job.task_id == task.id, Job.attempt == work.attempt),
-        lambda: Job(task_id=task.id, attempt=work.attempt, submitted_s=work.start_s),
-    )
+    jobs = session.scalars(select(Job).where(Job.task_id == task.id).order_by(Job.attempt)).all()
+    if any(job.place != PLACE and _is_meanwhile(job, work) for job in jobs):
+        return
+    job = jobs[-1] if jobs else None
+    if job is None or job.place != PLACE or _is_over(job, work):
+        attempt = job.attempt + 1 if job else 1
+        job = Job(task_id=task.id, attempt=attempt, submitted_s=work.start_s, place=PLACE)
+        session.add(job)
     task.state = job.state = work.state
+    job.message = "it has stopped: nothing more was written" if work.state == FAILED else ""
     job.host, job.log_path = work.host, work.log
     job.resources = json.dumps({"ranks": work.n_ranks})
     job.start_s = work.start_s if job.start_s is None else min(job.start_s, work.start_s)
     job.end_s = work.end_s if work.state != RUNNING else None
+
+
+def _is_meanwhile(job: Job, work: Work) -> bool:
+    """Return whether a job ran while the work was done."""
+    return job.submitted_s <= work.end_s and (job.end_s is None or job.end_s >= work.start_s)
+
+
+def _is_over(job: Job, work: Work) -> bool:
+    """Return whether a job had ended before the work began."""
+    return job.end_s is not None and job.end_s < work.start_s

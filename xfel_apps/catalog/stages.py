@@ -8,7 +8,7 @@ from time import time
 
 from xfel_apps.catalog.engine import Catalog
 from xfel_apps.catalog.parts import ROWS, NewRows, StageKey, containers, manifest_of, new_rows
-from xfel_apps.catalog.progress import DONE, RUNNING, SILENT_S, STOPPED, Work
+from xfel_apps.catalog.progress import DONE, FAILED, RUNNING, SILENT_S, Work
 from xfel_apps.catalog.writer import (
     KnownPart,
     Place,
@@ -81,19 +81,22 @@ class StageReader:
         self._seen: dict[Path, Stat] = {}
         self._start_s, self._end_s, self._host = math.inf, -math.inf, ""
 
-    def work(self) -> Work | None:
-        """Return how far the stage is; None where nothing new was read of it."""
+    def work(self, *, is_over: bool) -> Work | None:
+        """Return how far the stage is; None where nothing new was read of it.
+
+        Parameters
+        ----------
+        is_over : nobody works on it any more
+        """
         if not math.isfinite(self._start_s):
             return None
         written_s = max((time_ns for _, time_ns in self._seen.values()), default=0) / 1e9
-        is_running = time() - written_s < SILENT_S
-        names = [path.stem.split(".") for path in self._seen]
+        is_running = time() - written_s < SILENT_S and not is_over
         return Work(
             stage=self._key.stage,
             subject=self._folder.name,
-            state=DONE if self._done else RUNNING if is_running else STOPPED,
-            attempt=max((int(name[1]) for name in names if len(name) > 1), default=1),
-            n_ranks=len({name[0] for name in names}),
+            state=DONE if self._done else RUNNING if is_running else FAILED,
+            n_ranks=len({path.stem.split(".")[0] for path in self._seen}),
             host=self._host,
             start_s=self._start_s,
             end_s=self._end_s,

@@ -64,9 +64,10 @@ def _is_named(folder: Path) -> bool:
 
 
 def _runs(trial: Path) -> Iterator[Path]:
-    """Yield the folders of a trial's runs."""
-    if trial.is_dir():
-        yield from (path for path in sorted(trial.iterdir()) if _is_named(path) and is_run(path))
+    """Yield the folders of a trial's runs, live ones too."""
+    for path in sorted(trial.iterdir()) if trial.is_dir() else ():
+        if _is_named(path) and (is_run(path) or (path / LIVE).is_dir()):
+            yield path
 
 
 class Sync:
@@ -90,12 +91,18 @@ class Sync:
         """Return the folders of all runs that there are now."""
         return [run for trial in self._source.folders() for run in _runs(trial)]
 
-    def look(self, on_run: Callable[[Path, int], None] = lambda _run, _n: None) -> int:
+    def look(
+        self,
+        on_run: Callable[[Path, int], None] = lambda _run, _n: None,
+        *,
+        is_over: bool = False,
+    ) -> int:
         """Look at everything once; return how many rows were new.
 
         Parameters
         ----------
         on_run : called with each run's folder when it was looked at, and the rows written then
+        is_over : nobody works on these results any more
 
         Raises
         ------
@@ -113,7 +120,7 @@ class Sync:
         n_rows += waiting.write(self._catalog)
         for trial, trial_id in self._trials.items():
             self._note_settings(trial, trial_id)
-            self._note_progress(trial, trial_id)
+            self._note_progress(trial, trial_id, is_over=is_over)
             self._note_versions(trial, trial_id)
         return n_rows
 
@@ -165,7 +172,7 @@ class Sync:
             ]
         return self._runs[folder]
 
-    def _note_progress(self, trial: Path, trial_id: int) -> None:
+    def _note_progress(self, trial: Path, trial_id: int, *, is_over: bool) -> None:
         """Write how far runs and tasks are, where that has changed."""
         states = {
             (self._run_ids[run], *self._state(run)) for run in self._runs if run.parent == trial
@@ -175,7 +182,7 @@ class Sync:
             for run, readers in self._runs.items()
             if run.parent == trial
             for reader in readers
-            if (work := reader.work()) is not None
+            if (work := reader.work(is_over=is_over)) is not None
         } - self._noted
 
         def note(session: Session) -> None:
