@@ -40,9 +40,10 @@ steps that refinement follows. Smaller ones are the cell's own deviation, judged
 PARAMETERS = ((0, 0), (1, 1), (2, 2), (1, 2), (2, 1), (0, 2), (2, 0), (0, 1), (1, 0))
 """Axis that is changed, and along which: the three lengths, then the angles between two axes, of
 which either may be the one that fits the spots as it is."""
-SAME_NEAR, SAME_FAR = 0.02, 0.05
+SAME_NEAR, SAME_STRAINED, SAME_FAR = 0.02, 0.03, 0.05
 """Relative differences of metrics taken as the same, of a cell refined with the restraint to its
-neighbour's (1 % in length, 0.6 degrees in angle), and of one that is free or strained."""
+neighbour's (1 % in length, 0.6 degrees in angle), of the lattice itself strained, and of a cell
+that is free."""
 SAME_INDICES = 0.9
 """Share of a rival's spots that have the indices that they had, from which on it is the same
 lattice strained: as one is where the detector is not where the geometry says."""
@@ -166,7 +167,7 @@ def _refined(real: Array, log_prior: float, suspect: Suspect) -> Rival:
     target = without_symmetry(a_matrix)
     refined = refine(suspect.spots, a_matrix, target, sigma)
     odds = log_odds(refined, suspect.spots, target, sigma) + log_prior
-    same = SAME_FAR if suspect.shares_indices(refined) else SAME_NEAR
+    same = SAME_STRAINED if suspect.shares_indices(refined) else SAME_NEAR
     return Rival(refined.a_matrix, len(refined.spots), odds, same)
 
 
