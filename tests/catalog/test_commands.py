@@ -49,9 +49,26 @@ def test_a_shift_with_the_catalog(xfelflow):
     assert json.loads(xfelflow("catalog show --json"))["experiments"][0]["n_runs"] == 3
 
 
+def test_what_a_trial_made_of_a_run(xfelflow, tiny_trial: Path):
+    xfelflow(f"catalog sync {tiny_trial.parent}")
+    found = json.loads(xfelflow("run show r0001 --trial 000 --json"))
+    n_lattices = found["run"]["n_lattices"]
+    assert len(found["crystals"]) == n_lattices > 0
+    assert len(found["crystals"][0]["a_matrix"]) == 9
+    shown = xfelflow("run show r0001 --trial 000")
+    assert f"lattices {n_lattices}" in " ".join(shown.split())
+    n_failed = found["run"]["outcomes"]["failed"]
+    assert len(found["failed"]) == n_failed > 0
+    assert found["failed"][0]["error"] in shown
+    assert "known: r0001, r0002" in xfelflow("run show r9 --trial 000", error=True)
+
+
 def test_what_is_wrong_is_one_line(xfelflow):
     assert "there is none" in xfelflow("run list", error=True)
-    xfelflow("run add r0001 /data/r0001.h5")
+    xfelflow("run add r0001 /data/r001.h5")
+    assert "other raw files: /data/r001.h5" in xfelflow("run add r0001 /data/r1.h5", error=True)
+    xfelflow("run add r0001 /data/r0001.h5 --replace")
+    assert json.loads(xfelflow("run list --json"))[0]["paths"] == ["/data/r0001.h5"]
     for line, said in (
         ("run tag r0002 apo", "known: r0001"),
         ("run tag r0001 <b>", "a name begins with a letter or digit"),

@@ -75,6 +75,8 @@ def print_json(rows: Any) -> None:
 def _plain(rows: Any) -> Any:
     if hasattr(rows, "__dataclass_fields__"):
         return asdict(rows)
+    if isinstance(rows, dict):
+        return {name: _plain(row) for name, row in rows.items()}
     return [_plain(row) for row in rows] if isinstance(rows, list | tuple) else rows
 
 

@@ -10,6 +10,7 @@ from xfel_apps.catalog.commands.options import (
     URL,
     AsJson,
     Guard,
+    InTrial,
     Name,
     Revision,
     Url,
@@ -36,6 +37,7 @@ def run_app(guarded: Guard) -> typer.Typer:
     """Return the verb with its commands."""
     app = group(HELP)
     app.command("list")(guarded(list_runs))
+    app.command("show")(guarded(show))
     app.command("add")(guarded(add))
     app.command("tag")(guarded(tag_runs))
     app.command("untag")(guarded(untag_runs))
@@ -92,9 +94,56 @@ def list_runs(
     )
 
 
+def show(
+    run: Annotated[str, typer.Argument(help="name of the run")],
+    trial: InTrial,
+    url: Url = URL,
+    experiment: Name = EXPERIMENT,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a trial made of a run: how events ended, lattices, and why events failed.
+
+    With --json every lattice too: cell, orientation, resolution.
+
+    Example: xfelflow run show r0014 --trial 003
+    """
+    from xfel_apps.catalog import queries
+    from xfel_apps.catalog.find import find_run
+    from xfel_apps.containers.outcome import Outcome
+
+    with asked(url) as session:
+        name = find_run(session, experiment, run).name
+        (found,) = [row for row in queries.runs(session, experiment, trial) if row.name == name]
+        failed = queries.events(session, experiment, trial, run, outcome=Outcome.FAILED)
+        lattices = queries.crystals(session, experiment, trial, run) if as_json else []
+        mean = queries.lattices(session, experiment, trial).get(run)
+    if as_json:
+        print_json({"run": found, "failed": failed, "crystals": lattices})
+        return
+    rows: list[tuple[str, object]] = [
+        ("tags", " ".join(found.tags)),
+        ("group", found.group),
+        ("state", found.state),
+    ]
+    rows += [(name.replace("_", " "), number) for name, number in found.outcomes.items()]
+    if mean is not None:
+        cell = " ".join(f"{value:.2f}" for value in mean.cell)
+        rows += [("lattices", mean.n_lattices), ("mean cell", cell)]
+        rows += [("mean resolution [Å]", f"{mean.d_min_ang:.2f}")]
+    print_table(["run", name], [row for row in rows if row[1]])
+    if failed:
+        print()
+        print_table(
+            ["event#", "stage", "failed"], [(row.event, row.stage, row.error) for row in failed]
+        )
+
+
 def add(
     run: Annotated[str, typer.Argument(help="name of the run")],
     paths: Annotated[list[str], typer.Argument(help="raw files, folders, globs or lists of files")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="the run is there: these are its files from now on")
+    ] = False,
     url: Url = URL,
     experiment: Name = EXPERIMENT,
 ) -> None:
@@ -104,7 +153,8 @@ def add(
     """
     from xfel_apps.catalog.edits import add_run
 
-    add_run(editor(url, experiment), run, [str(Path(path).absolute()) for path in paths])
+    files = [str(Path(path).absolute()) for path in paths]
+    add_run(editor(url, experiment), run, files, replace=replace)
 
 
 def tag_runs(

@@ -13,7 +13,7 @@ from xfel_apps.catalog.edits.editor import Change, Editor, take
 from xfel_apps.catalog.edits.versions import datasets_with_tags, renew_due
 from xfel_apps.catalog.ensure import ensure_experiment, ensure_run, ensure_tag
 from xfel_apps.catalog.find import find_experiment, find_run, unknown
-from xfel_apps.catalog.models import Experiment, Run, RunGroup, RunTag, Tag
+from xfel_apps.catalog.models import Run, RunGroup, RunTag, Tag
 from xfel_apps.catalog.names import checked_name
 from xfel_apps.catalog.queries import groups
 from xfel_apps.errors import CatalogError, ConflictError
@@ -21,13 +21,17 @@ from xfel_apps.ingest.settings import IngestSettings
 from xfel_apps.sources.paths import natural
 
 
-def add_run(editor: Editor, name: str, paths: Sequence[str]) -> None:
+def add_run(editor: Editor, name: str, paths: Sequence[str], *, replace: bool = False) -> None:
     """Add a run with its raw files; see `add_runs`."""
-    add_runs(editor, {name: paths})
+    add_runs(editor, {name: paths}, replace=replace)
 
 
-def add_runs(editor: Editor, runs: Mapping[str, Sequence[str]]) -> None:
+def add_runs(editor: Editor, runs: Mapping[str, Sequence[str]], *, replace: bool = False) -> None:
     """Add runs with their raw files; datasets that take every run have them from now on.
+
+    Parameters
+    ----------
+    replace : runs that are there with other files have these from now on
 
     Raises
     ------
@@ -36,7 +40,7 @@ def add_runs(editor: Editor, runs: Mapping[str, Sequence[str]]) -> None:
 
     def work(session: Session) -> None:
         experiment = ensure_experiment(session, editor.experiment)
-        added = [_add_run(session, editor, experiment, name, runs[name]) for name in sorted(runs)]
+        added = [_add_run(session, editor, name, runs[name], replace) for name in sorted(runs)]
         if any(added):
             renew_due(session, experiment.id, datasets_with_tags(session, experiment.id, None))
 
@@ -44,20 +48,27 @@ def add_runs(editor: Editor, runs: Mapping[str, Sequence[str]]) -> None:
 
 
 def _add_run(
-    session: Session, editor: Editor, experiment: Experiment, name: str, paths: Sequence[str]
+    session: Session, editor: Editor, name: str, paths: Sequence[str], replace: bool
 ) -> bool:
-    """Add a run; return whether that was needed."""
+    """Add a run, or give it other files; return whether that was needed."""
+    experiment = find_experiment(session, editor.experiment)
     own = Run.experiment_id == experiment.id
     row = session.scalars(select(Run).where(own, Run.name == name)).one_or_none()
     known = json.loads(row.paths) if row is not None else []
     if row is not None and known == list(paths):
         return False
-    if known:
+    if row is not None and known and not replace:
         raise CatalogError(
             f"run {name}: is in the catalog with other raw files: {', '.join(known[:3])}"
+            "; `xfelflow run add --replace` gives it these"
         )
-    ensure_run(session, experiment, name, paths)
-    editor.note(session, experiment.id, Change("add", "run", name, after=list(paths)))
+    if row is not None and known:
+        take(session, row, f"run {name}", None)
+        row.paths = json.dumps(list(paths))
+    else:
+        ensure_run(session, experiment, name, paths)
+    change = Change("add", "run", name, known or None, list(paths))
+    editor.note(session, experiment.id, change)
     return True
 
 

@@ -9,7 +9,7 @@ from xfel_apps.catalog.queries.datasets import (
     trials,
     versions,
 )
-from xfel_apps.catalog.queries.events import crystals, events, neighbour, shot, timings
+from xfel_apps.catalog.queries.events import crystals, events
 from xfel_apps.catalog.queries.jobs import audit, job, jobs, pulse
 from xfel_apps.catalog.queries.rows import (
     AuditInfo,
@@ -54,12 +54,9 @@ __all__ = [
     "jobs",
     "lattices",
     "merge_bins",
-    "neighbour",
     "pulse",
     "runs",
-    "shot",
     "tags",
-    "timings",
     "trial",
     "trials",
     "versions",

@@ -1,6 +1,6 @@
-"""Events by stage, and crystals: what plots and tables are made of."""
+"""Events by stage, and crystals."""
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from xfel_apps.catalog.find import find_run, find_trial
@@ -34,37 +34,6 @@ def events(
         query = query.where(Event.outcome == outcome.code)
     query = query.order_by(Event.stage, Event.event).limit(limit)
     return [_event(run, row) for row in session.execute(query).tuples()]
-
-
-def shot(session: Session, experiment: str, trial: str, run: str, event: int) -> list[EventInfo]:
-    """Return what each stage made of one event, in order of time."""
-    query = _of_run(session, experiment, trial, run).where(Event.event == event)
-    return [_event(run, row) for row in session.execute(query.order_by(Event.end_s)).tuples()]
-
-
-def neighbour(
-    session: Session, experiment: str, trial: str, run: str, event: int, *, forward: bool
-) -> int | None:
-    """Return the next (or previous) event that is a hit; None if there is none."""
-    hit = [Outcome.HIT_NOT_INDEXED.code, Outcome.INDEXED.code, Outcome.INTEGRATED.code]
-    number = func.min(Event.event) if forward else func.max(Event.event)
-    beyond = Event.event > event if forward else Event.event < event
-    query = select(number).where(
-        Event.trial_id == find_trial(session, experiment, trial).id,
-        Event.run_id == find_run(session, experiment, run).id,
-        Event.stage == "spotfind",
-        Event.outcome.in_(hit),
-        beyond,
-    )
-    return session.execute(query).scalar_one_or_none()
-
-
-def timings(
-    session: Session, experiment: str, trial: str, run: str, since_s: float = 0.0
-) -> list[EventInfo]:
-    """Return the events of a run that ended after `since_s`, in order of their start."""
-    query = _of_run(session, experiment, trial, run).where(Event.end_s > since_s)
-    return [_event(run, row) for row in session.execute(query.order_by(Event.start_s)).tuples()]
 
 
 def _of_run(
