@@ -94,7 +94,7 @@ class LatticeTask:
             anisotropic_blocks=settings.anisotropic_blocks,
             bandwidth=settings.bandwidth > 0.0 and settings.bandwidth_ln_sigma > 0.0,
         )
-        shot = self._without_outliers(shot, scaled(shot, crystal))
+        shot = self._without_outliers(shot)
         return boxes, Target(shot, parameters, self.restraints)
 
     def _fitted(self, target: Target, crystal: PixelCrystal, tolerance: float) -> Fitted:
@@ -134,10 +134,10 @@ class LatticeTask:
             variance + bright,
         )
 
-    def _without_outliers(self, shot: ShotPixels, state: ShotState) -> ShotPixels:
+    def _without_outliers(self, shot: ShotPixels) -> ShotPixels:
         """Return the pixels without those away from the spot that are far from the background."""
-        dark = replace(state.spots(shot), amplitude=np.zeros(len(shot)))
-        background = shoebox_photons(shot.boxes, dark, shot.beam)
+        box, _, _ = pixels_of(shot.boxes)
+        background = mean_background(shot.boxes, shot.observed)[box]
         sigma = np.sqrt(np.maximum(background, LEAST_VARIANCE) + shot.readout_variance)
         far = np.abs(shot.observed - background) > self.settings.outlier_sigmas * sigma
         outlier = far & is_away(shot.boxes)

@@ -12,6 +12,7 @@ reciprocal space does not depend on :math:`\Sigma`, so the peak falls as :math:`
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class PixelCrystal:
         """Return the same lattice in a beam of another bandwidth."""
         return replace(self, bandwidth=bandwidth)
 
-    @property
+    @cached_property
     def a_matrix(self) -> Array:
         """A (3, 3), columns a*, b*, c* [1/Angstrom]."""
         return np.asarray(self.orientation @ b_matrix(self.cell))
