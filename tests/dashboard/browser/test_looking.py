@@ -7,6 +7,8 @@ import pytest
 
 from tests.tiny_trial import write_trial
 
+sync_api = pytest.importorskip("playwright.sync_api")
+
 TRIAL = "trial=000"
 SIZES = pytest.mark.parametrize("size", ["laptop", pytest.param("wall", marks=pytest.mark.slow)])
 
@@ -64,9 +66,12 @@ def test_a_click_on_a_crystal_shows_its_shot(place, open_page, shots, size):
 def test_a_shot_is_zoomed_and_its_reflections_looked_at(place, open_page, shots, size):
     page = open_page(f"{place.url}/shot?{TRIAL}&run=r0001&event=6", size)
     page.wait_for_selector("#frame[data-shows=all]")
-    page.mouse.move(*where(page, "frame", 2, 10), steps=4)
     page.wait_for_selector("#closeup[data-drawn=yes]")
-    assert "integrated" in page.locator("#closeup-of").inner_text()
+    first = page.locator("#closeup-of").inner_text()
+    page.mouse.move(*where(page, "frame", 2, 10), steps=4)
+    words = page.locator("#closeup-of")
+    sync_api.expect(words).not_to_have_text(first, timeout=60_000)
+    assert "integrated" in words.inner_text()
     page.screenshot(path=shots / f"shot-{size}.png")
     for _ in range(6):
         page.mouse.wheel(0, -300)

@@ -64,6 +64,8 @@ frame.addEventListener("xfelflow:drawn", () => {
     hovering = setTimeout(() => look(point), 80);
   });
   frame.on("plotly_unhover", () => clearTimeout(hovering));
+  const marks = frame.data.filter(trace => trace.customdata).at(-1);
+  if (marks) look({ customdata: marks.customdata[0], hovertext: marks.hovertext[0] });
 });
 
 async function look(point) {
