@@ -56,6 +56,10 @@ class CatalogError(XfelError):
     """The catalog cannot be opened, asked or changed."""
 
 
+class CatalogAwayError(CatalogError):
+    """The database does not answer, or refuses; later it may serve the same question."""
+
+
 class ConflictError(CatalogError):
     """Somebody else has changed what was to be changed; look at it again."""
 

@@ -106,6 +106,19 @@ def test_runs_of_a_group_are_read_with_its_settings(ann: Editor):
     assert Experiment.checked(given).dataset_key("apo") == with_group
 
 
+def test_while_the_catalog_is_away_its_last_answer_holds(ann: Editor, tmp_path: Path, capsys):
+    tag(ann, "r0001", "apo")
+    before = work_of(CONFIG)
+    (tmp_path / "catalog.db").write_bytes(b"no database for now " * 100)
+    for name in ("catalog.db-wal", "catalog.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    assert work_of(CONFIG).merges == before.merges
+    assert work_of(CONFIG).experiment == before.experiment
+    assert "going on with what it said last" in capsys.readouterr().err
+    with pytest.raises(CatalogError, match="not a database"):
+        work_of({**CONFIG, "trial": "001"})  # nothing was said of it
+
+
 def dry_run(folder: Path) -> str:
     """Return the jobs that Snakemake would do."""
     root = workflow_folder()

@@ -21,7 +21,7 @@ from xfel_apps.catalog.schema import (
 )
 from xfel_apps.catalog.secret import db_password
 from xfel_apps.catalog.url import checked_url
-from xfel_apps.errors import CatalogError
+from xfel_apps.errors import CatalogAwayError, CatalogError
 
 T = TypeVar("T")
 
@@ -94,7 +94,7 @@ class Catalog:
         try:
             yield
         except SQLAlchemyError as err:
-            raise CatalogError(f"catalog {self.url}: {said(err)}") from None
+            raise CatalogAwayError(f"catalog {self.url}: {said(err)}") from None
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,7 +1,9 @@
 """What the workflow works on: runs, settings and datasets, of a file or of the catalog."""
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,12 @@ from xfel_apps.catalog.edits.versions import take_version
 from xfel_apps.catalog.engine import Catalog, open_catalog
 from xfel_apps.catalog.find import find_dataset
 from xfel_apps.catalog.parameters import SECTIONS
-from xfel_apps.errors import SettingsError
+from xfel_apps.containers.manifest import write_text
+from xfel_apps.errors import CatalogAwayError, SettingsError
 from xfel_apps.experiment import Experiment
+
+KEPT = "catalog.json"
+"""What the catalog said last, in the trial's folder."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,44 @@ def _of_file(experiment: Experiment) -> Work:
 
 
 def _of_catalog(file: Experiment) -> Work:
+    """Return what the catalog says; while it does not answer, what it said last.
+
+    A job on another node asks again, and must not fail because a server restarts.
+    """
+    kept = file.folder / KEPT
+    try:
+        work = _asked(file)
+    except CatalogAwayError as err:
+        if not kept.is_file():
+            raise
+        print(f"warning: {err}; going on with what it said last: {kept}", file=sys.stderr)
+        return _read(kept)
+    text = _text(work)
+    if not kept.is_file() or kept.read_text() != text:
+        write_text(kept, text)
+    return work
+
+
+def _text(work: Work) -> str:
+    versions = [(*name, asdict(merge)) for name, merge in work.given.items()]
+    merges = {name: asdict(merge) for name, merge in work.merges.items()}
+    content = {"experiment": work.experiment.model_dump(mode="json")}
+    return json.dumps({**content, "merges": merges, "given": versions}, indent=1, default=str)
+
+
+def _read(path: Path) -> Work:
+    """Return the work that was kept."""
+
+    def merge(data: Mapping[str, Any]) -> Merge:
+        return Merge(Path(data["folder"]), data["key"], tuple(data["runs"]))
+
+    content = json.loads(path.read_text())
+    given = {(dataset, version): merge(data) for dataset, version, data in content["given"]}
+    merges = {name: merge(data) for name, data in content["merges"].items()}
+    return Work(Experiment.checked(content["experiment"]), merges, given)
+
+
+def _asked(file: Experiment) -> Work:
     catalog = open_catalog(file.catalog, must_exist=True)
     with catalog.reading() as session:
         experiment = catalog_experiment(session, file)
