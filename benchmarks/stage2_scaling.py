@@ -40,7 +40,7 @@ Array = NDArray[np.float64]
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 RANKS = (1, 2, 4, 8)
-N_TIMED, N_SUMS, COPIES = 5, 10, 2
+N_TIMED, N_SUMS, COPIES = 12, 10, 2
 
 
 class _Summing:

@@ -139,7 +139,7 @@ def draw(curves: Sequence[list[dict[str, Any]]], path: Path) -> None:
             axes.set_ylabel(f"CC with the truth, {which}")
         panels[0, column].set_title(title)
         panels[1, column].set_xlabel("shots")
-    panels[0, 0].legend(loc="lower right")
+    panels[1, 0].legend(loc="lower right")
     save_svg(picture, path)
 
 
