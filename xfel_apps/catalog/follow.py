@@ -24,6 +24,8 @@ from xfel_apps.experiment import Experiment
 
 EVERY_S = 2.0
 """Time between two looks [s]."""
+TIMES_LONGER = 5.0
+"""... and so many times as long as a look took: large folders are looked at less often."""
 LONGEST_WAIT_S = 30.0
 """A database that does not answer is asked again after so long at most [s]."""
 LAST_S = 10.0
@@ -64,10 +66,12 @@ class Follow:
         while True:
             if stop() and last_s is None:
                 last_s = time.monotonic() + LAST_S
+            start_s = time.monotonic()
             is_in = self._look(is_over=last_s is not None)
+            took_s = time.monotonic() - start_s
             if last_s is not None and (is_in or self._is_misset or time.monotonic() > last_s):
                 break
-            wait(self.every_s if is_in else self._pause_s())
+            wait(max(self.every_s, TIMES_LONGER * took_s) if is_in else self._pause_s())
         self._close()
         if not is_in:
             self.say("what is missing is in the containers: run `xfelflow catalog sync` later")
