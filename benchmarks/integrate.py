@@ -1,39 +1,28 @@
-"""Integration against what is known: repeated measurements, truth, real stills, empty places.
+"""Integration against what is known: repeated measurements, background, mosaic models.
 
 Stills are simulated again and again with the same crystals and new noise, by a photon counter and
 by an integrating detector with gain and readout noise: chi-squared of the repeats by mean
 intensity. The mosaic model is compared with what was simulated, one still alone and all together.
-Real stills: reflections with I/sigma above 3 beside those of DIALS 3.12 (quoted), and the share
-above 3 where the lattice is turned about the beam, away from its own reflections: chance is 0.13 %.
+Real stills: `benchmarks.real`.
 """
 
 import argparse
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 
-from benchmarks.data import find_data
-from xfel_apps.containers.crystals import Crystals
-from xfel_apps.containers.outcome import Outcome
 from xfel_apps.geometry.mosaic import Mosaic
-from xfel_apps.geometry.prediction import Lattice, Predictions
+from xfel_apps.geometry.prediction import Lattice
 from xfel_apps.integrate.predicted import Shot
-from xfel_apps.integrate.processor import Integrator
 from xfel_apps.integrate.rows import best_estimate, flags_of
-from xfel_apps.integrate.run import IntegrateInput
 from xfel_apps.integrate.settings import IntegrateSettings
 from xfel_apps.integrate.shot import Integrated, integrate_shot
 from xfel_apps.integrate.spread import pooled
-from xfel_apps.process import Request, process
 from xfel_apps.simulate.settings import SimulateSettings
 from xfel_apps.simulate.shot import (
     Experiment,
@@ -43,7 +32,6 @@ from xfel_apps.simulate.shot import (
     mean_photons,
     shot_rng,
 )
-from xfel_apps.sources import FrameCache
 
 Array = NDArray[np.float64]
 GROUP = "P 43 21 2"
@@ -64,14 +52,6 @@ BACKGROUNDS = (0.1, 0.3, 1.0, 5.0)
 """Water scattering of the stills whose background is looked at [photons a pixel]."""
 MOSAICS = ((0.0, 1550.0), (0.05, 1550.0), (0.12, 1550.0), (0.12, 3000.0), (0.3, 1550.0))
 """Mosaic spread [degree] and size of blocks [Angstrom] that are simulated."""
-REAL = {
-    "thermolysin_cspad": ("*.cbf", "93.2 93.2 130.7 90 90 120", "P6122", (56, 174)),
-    "thaumatin_pilatus": ("*_000[1-5].cbf.bz2", "58 58 150 90 90 90", "P41212", (592, 1914)),
-}
-"""Images, cell, space group, and what DIALS has with I/sigma above 3: on the least and the best."""
-TURNS_DEG = (11.0, 23.0, 37.0, 53.0)
-AWAY_PX = 22.0
-"""Displaced reflections this far from any of the lattice's own, wherever those may reach, count."""
 
 
 @dataclass(frozen=True)
@@ -216,74 +196,6 @@ def print_mosaics(n_stills: int) -> list[dict[str, float]]:
     return result
 
 
-def slab(shot: Shot, found: Predictions) -> Array:
-    """Return the positions (n, 2) of reflections in the slab [pixel]."""
-    return np.column_stack(shot.detector.slab_pixels(found.panel, found.fast_px, found.slow_px))
-
-
-def displaced(shot: Shot, lattices: list[Lattice], done: Integrated) -> Array:
-    """Return I/sigma where no reflection is: of the lattices turned about the beam."""
-    settings = IntegrateSettings(refine_width=False, d_min_ang=min(done.limits_ang))
-    wide = [
-        replace(lattice, mosaic=mosaic.scaled(3.0))
-        for lattice, mosaic in zip(lattices, done.mosaics, strict=True)
-    ]
-    own = cKDTree(slab(shot, integrate_shot(shot, wide, [0.0] * len(wide), settings).found))
-    parts = []
-    for angle in TURNS_DEG:
-        turn = Rotation.from_rotvec([0.0, 0.0, angle], degrees=True).as_matrix()
-        turned = [
-            replace(lattice, a_matrix=turn @ lattice.a_matrix, mosaic=mosaic)
-            for lattice, mosaic in zip(lattices, done.mosaics, strict=True)
-        ]
-        there = integrate_shot(shot, turned, [0.0] * len(turned), settings)
-        away = own.query(slab(shot, there.found))[0] > AWAY_PX
-        away &= flags_of(there.sums, settings) == 0
-        value, variance = best_estimate(there)
-        parts.append(value[away] / np.sqrt(variance[away]))
-    return np.concatenate(parts)
-
-
-def print_real(name: str, folder: Path) -> dict[str, object]:
-    """Print and return what there is on real stills, and where there is nothing."""
-    data = find_data(name)
-    if data is None:
-        print(f"{name}: no such data; set XFELFLOW_DATA to the folder of the data sets")
-        return {}
-    pattern, cell, group, quoted = REAL[name]
-    paths = [str(path) for path in sorted(data.glob(pattern))]
-    process(Request(paths, folder, 1, False, {"index": {"cell": cell, "space_group": group}}))
-    run = folder / "run"
-    read = IntegrateInput.read(run / "events.json", run / "spots.json", run / "crystals.json")
-    frames = FrameCache(read.events.geometry_file, read.events.mask_file)
-    settings = IntegrateSettings()
-    integrator = Integrator(read.run, frames, settings)
-    clear, nothing = [], []
-    indexed = [event for event, end in read.outcomes.items() if end == Outcome.INDEXED]
-    for event in sorted(indexed):
-        crystals = read.crystals.rows("crystals", event, Crystals)
-        shot, lattices, ends = integrator.look_at(event, crystals)
-        done = integrate_shot(shot, lattices, ends, settings)
-        value, variance = best_estimate(done)
-        good = flags_of(done.sums, settings) == 0
-        clear.append(int(np.sum(value[good] > 3.0 * np.sqrt(variance[good]))))
-        nothing.append(displaced(shot, lattices, done))
-    read.close()
-    frames.close()
-    if not nothing:
-        print(f"{name}: no still was indexed")
-        return {}
-    chance = np.concatenate(nothing)
-    false = float(np.mean(chance > 3.0))
-    print(
-        f"{name}: I/sigma > 3: {clear}, DIALS {quoted[0]} to {quoted[1]} (quoted); where nothing "
-        f"is: {100 * false:.2f} % of {len(chance)}, I/sigma {chance.mean():+.3f} +- "
-        f"{chance.std():.3f}",
-        flush=True,
-    )
-    return {"clear": clear, "dials": quoted, "false_fraction": round(false, 5)}
-
-
 def main() -> None:
     """Print the tables, then one line of JSON."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -297,8 +209,6 @@ def main() -> None:
         "background_bias": round(print_background(), 5),
         "mosaic": print_mosaics(4 * args.stills),
     }
-    with tempfile.TemporaryDirectory() as scratch:
-        figures |= {name: print_real(name, Path(scratch) / name) for name in REAL}
     print(json.dumps(figures))
 
 

@@ -126,15 +126,14 @@ class Look:
             limits.append(limit / settings.resolution_margin)
         return limits
 
-    def integrate(self, kept: Mask, settings: IntegrateSettings) -> tuple[Sums, bool]:
-        """Return the sums of the reflections that are kept, and whether their profile is learnt."""
+    def integrate(self, kept: Predicted, settings: IntegrateSettings) -> tuple[Sums, bool]:
+        """Return the sums of reflections of the lattices, and whether their profile is learnt."""
         shot, sigmas = self.shot, settings.foreground_sigmas
         profile = self._profile(settings)
         recipe = _plain_recipe(sigmas, settings)
         if profile is not None:
             recipe = replace(recipe, profile=profile)
-        kept_ones = self.predicted.take(kept)
-        windows = self.layout.windows(shot.detector, kept_ones, sigmas, settings)
+        windows = self.layout.windows(shot.detector, kept, sigmas, settings)
         sums = integrate(shot.frame, shot.good, windows, self.readout, recipe)
         return sums, profile is not None
 

@@ -23,7 +23,7 @@ GROUPS = np.repeat([0, 1, 2, 3], [6, 6, 6, 1])
 OUTLIER_SIGMAS = 3.0
 """Centroids further than this from the field are left out."""
 
-N_FITS = 12
+N_FITS = 8
 """Times that the field is fitted, outliers and the size of the coefficients told anew."""
 
 LEAST_SCATTER_PX = 0.05
@@ -93,13 +93,14 @@ def _fit(terms: Array, moves: Array) -> Array:
     if not len(terms):
         return coefficients
     scatter, prior = 1.0, np.ones(GROUPS.max() + 1)
-    kept = np.ones(len(terms), dtype=bool)
+    kept, each = np.ones(len(terms), dtype=bool), np.arange(len(GROUPS))
     for _ in range(N_FITS):
         rows = terms[kept].reshape(-1, len(GROUPS))
-        precision = rows.T @ rows / scatter**2 + np.diag(prior[GROUPS] ** -2)
+        precision = rows.T @ rows / scatter**2
+        precision[each, each] += prior[GROUPS] ** -2
         covariance = np.linalg.inv(precision)
         coefficients = covariance @ (rows.T @ moves[kept].ravel()) / scatter**2
-        told = 1.0 - np.diag(covariance) / prior[GROUPS] ** 2
+        told = 1.0 - covariance[each, each] / prior[GROUPS] ** 2
         power = np.bincount(GROUPS, coefficients**2) / np.maximum(np.bincount(GROUPS, told), 1e-6)
         prior = np.clip(np.sqrt(power), LEAST_PRIOR, MOST_PRIOR)
         off = np.sum((moves - terms @ coefficients) ** 2, axis=1)

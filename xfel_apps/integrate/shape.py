@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import lsq_linear
+from scipy.optimize import nnls
 
 from xfel_apps.geometry.mosaic import FULL_WIDTH
 from xfel_apps.integrate.frames import Frames
@@ -77,12 +77,20 @@ def measure_shape(moments_px2: Array, frames: Frames, expected: SpotShape) -> Sp
     if kept.sum() < N_FOR_GROWTH:
         moments = moments - terms[:, :, 3:] @ growth
         terms = terms[:, :, :3]
-    n_terms = terms.shape[2]
     scale = np.maximum(np.abs(terms).mean(axis=(0, 1)), 1e-12)
-    least = np.where(np.arange(n_terms) == 1, -np.inf, 0.0)
-    flat = (terms / scale).reshape(-1, n_terms)
-    found = lsq_linear(flat, moments.ravel(), (least, np.inf)).x / scale
-    return SpotShape(_rounded(found[:3]), found[3:] if n_terms > 3 else growth)
+    flat = (terms / scale).reshape(-1, terms.shape[2])
+    found = _fit_signed(flat, moments.ravel()) / scale
+    return SpotShape(_rounded(found[:3]), found[3:] if len(found) > 3 else growth)
+
+
+def _fit_signed(terms: Array, values: Array) -> Array:
+    """Return the coefficients of least squares, none negative but the second's, of xy."""
+    both = np.column_stack([terms, -terms[:, 1]])
+    normal = both.T @ both + 1e-9 * len(both) * np.eye(both.shape[1])
+    root = np.linalg.cholesky(normal).T
+    found, _ = nnls(root, np.linalg.solve(root.T, both.T @ values))
+    found[1] -= found[-1]
+    return np.asarray(found[:-1])
 
 
 def _constant_terms(turns: Array) -> Array:

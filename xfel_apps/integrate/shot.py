@@ -90,9 +90,9 @@ def integrate_shot(
         limits = look.limits_ang(distance, d_spots_ang, settings)
     kept = found.q_length_invang <= 1.0 / np.array(limits)[predicted.lattice]
     kept &= distance <= settings.reach
-    sums, is_fitted = look.integrate(kept, settings)
-    partiality = falls_to(distance[kept], settings.falloff)
     predicted = predicted.take(kept)
+    sums, is_fitted = look.integrate(predicted, settings)
+    partiality = falls_to(distance[kept], settings.falloff)
     return Integrated(
         predicted.lattice, predicted.found, partiality, sums, mosaics, widths, limits, is_fitted
     )
