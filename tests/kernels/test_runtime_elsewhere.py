@@ -54,7 +54,8 @@ def run(command: list[str], folder: Path, text: str, name: str = "main.py"):
 
 def test_ranks(model: Path) -> None:
     done = run(on_ranks(2), model, "import model; assert model.photons() > 0; print('end')")
-    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["end", "end"], "")
+    # the ranks' lines may run into each other
+    assert (done.returncode, done.stdout.count("end"), done.stderr) == (0, 2, "")
 
 
 def test_exception_in_a_rank_ends_all_ranks(model: Path) -> None:
