@@ -13,6 +13,7 @@ void register_radial(nb::module_& m);
 void register_runtime(nb::module_& m);
 void register_shoebox(nb::module_& m);
 void register_threshold(nb::module_& m);
+void register_window_moments(nb::module_& m);
 
 NB_MODULE(_kernels, m) {
   m.doc() = "Compiled kernels. Call them through xfel_apps.compute, which holds their NumPy twins.";
@@ -26,4 +27,5 @@ NB_MODULE(_kernels, m) {
   register_runtime(m);
   register_shoebox(m);
   register_threshold(m);
+  register_window_moments(m);
 }

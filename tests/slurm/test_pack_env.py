@@ -39,18 +39,19 @@ import json, os, sys
 import numpy as np
 from xfel_apps import _kernels, mpi
 from xfel_apps.compute.panels import Panels
-from xfel_apps.compute.powder import powder_add
+from xfel_apps.compute.powder import Sums, powder_add
 
 comm, shape = mpi.world(), (8, 8)
 one = np.ones(1)
 panels = Panels(np.array([[0, 0]]), np.array([shape]), np.array([[0.0, 1000.0]]), one, one)
-total, highest = np.zeros(shape, np.int64), np.zeros(shape, np.int32)
+sums = Sums.empty(shape)
 frame = np.full(shape, comm.rank + 1, np.int32)
-powder_add(frame, np.ones(shape, np.uint8), panels, total, highest)
+powder_add(frame, np.ones(shape, np.uint8), panels, sums)
+sums.settle()
 me = {
     "node": os.environ["SLURMD_NODENAME"], "copy": os.stat(sys.prefix).st_ino,
     "kernels": _kernels.__file__, "python": os.path.realpath(sys.executable),
-    "total": comm.allreduce(int(total.sum())),
+    "total": comm.allreduce(int(sums.total.sum())),
 }
 everyone = comm.gather(me)
 if comm.rank == 0:

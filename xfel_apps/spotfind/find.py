@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfel_apps.compute.components import COLUMNS, EDGE, SATURATED, SpotLimits, find_spots
+from xfel_apps.compute.components import COLUMNS, SpotLimits, find_spots
 from xfel_apps.compute.local_noise import local_noise
 from xfel_apps.compute.panels import Panels
 from xfel_apps.compute.radial import radial_strong_pixels
@@ -100,15 +100,11 @@ def _with_resolution(
         columns["slow_px"],
     )
     d_ang = resolution_ang(q)
-    flags = np.zeros(len(d_ang), dtype=np.uint8)
-    measured = columns["flags"].astype(np.int64)
-    for bad, flag in (
-        ((measured & SATURATED) != 0, SpotFlag.SATURATED),
-        ((measured & EDGE) != 0, SpotFlag.EDGE),
-        (outside(d_ang, settings.d_min_ang, settings.d_max_ang), SpotFlag.RESOLUTION),
-        (on_ice(d_ang, settings.ice_width_invang) & settings.ice_rings, SpotFlag.ICE),
-    ):
-        flags[bad] |= int(flag)
+    flags = columns["flags"].astype(np.uint8)
+    if settings.d_min_ang is not None or settings.d_max_ang is not None:
+        flags[outside(d_ang, settings.d_min_ang, settings.d_max_ang)] |= int(SpotFlag.RESOLUTION)
+    if settings.ice_rings:
+        flags[on_ice(d_ang, settings.ice_width_invang)] |= int(SpotFlag.ICE)
     values: dict[str, Any] = {**columns, "d_ang": d_ang, "flags": flags}
     return Spots.make(**{name: values[name] for name in Spots.schema()})
 
@@ -138,4 +134,9 @@ def outermost_d_ang(d_ang: Array) -> float:
     >>> outermost_d_ang(np.array([2.0] * 20)), outermost_d_ang(np.array([]))
     (2.0, 0.0)
     """
-    return float(1.0 / np.quantile(1.0 / d_ang, OUTERMOST)) if len(d_ang) else 0.0
+    if not len(d_ang):
+        return 0.0
+    ordered = np.sort(1.0 / d_ang)
+    below, share = divmod(OUTERMOST * (len(ordered) - 1), 1.0)
+    low, high = ordered[int(below)], ordered[min(int(below) + 1, len(ordered) - 1)]
+    return float(1.0 / (low + share * (high - low)))

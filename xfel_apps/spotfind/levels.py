@@ -15,12 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.compute.panels import Panels
+from xfel_apps.compute.window_moments import (
+    GOOD,
+    MEAN,
+    N_PIXELS,
+    ODD,
+    VARIANCE,
+    WINDOW_PX,
+    Corners,
+    window_moments,
+    window_values,
+)
 
 Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-
-WINDOW_PX = 7
-"""Side of a sampled window, as long as that of the threshold's."""
 
 MAX_WINDOWS = 2048
 """Windows sampled a frame: the median of their means is good to 1 % or so."""
@@ -31,7 +38,7 @@ FEWEST_WINDOWS = 100
 TENTHS_USED = 8
 """Tenths of the windows that the line goes through."""
 
-MEDIAN_OF_VARIANCE = (1 - 2 / (9 * (WINDOW_PX**2 - 1))) ** 3
+MEDIAN_OF_VARIANCE = (1 - 2 / (9 * (N_PIXELS - 1))) ** 3
 """Median over mean of a variance estimated from one window (Wilson and Hilferty 1931)."""
 
 NOT_PHOTONS = 0.001
@@ -58,8 +65,8 @@ class Levels:
     are_photons: bool = True
 
 
-def sample_windows(mask: NDArray[np.bool_], panels: Panels) -> IntArray:
-    """Return flat slab indices (n, 49) of windows with good pixels only, spread over the panels."""
+def sample_windows(mask: NDArray[np.bool_], panels: Panels) -> Corners:
+    """Return first pixels (n, 2) (slow, fast) of windows with good pixels only, over all panels."""
     corners = []
     for (fast, slow), (width, height) in zip(panels.starts, panels.sizes, strict=True):
         rows, columns = height // WINDOW_PX, width // WINDOW_PX
@@ -68,41 +75,50 @@ def sample_windows(mask: NDArray[np.bool_], panels: Panels) -> IntArray:
         corners.append(np.argwhere(whole) * WINDOW_PX + [slow, fast])
     found = np.concatenate(corners)
     chosen = found[np.linspace(0, len(found) - 1, min(len(found), MAX_WINDOWS)).astype(np.int64)]
-    slow, fast = np.indices((WINDOW_PX, WINDOW_PX)).reshape(2, -1)
-    return np.asarray((chosen[:, :1] + slow) * mask.shape[1] + chosen[:, 1:] + fast)
+    return np.ascontiguousarray(chosen, dtype=np.int32)
 
 
-def measure_levels(frame: NDArray[Any], windows: IntArray, trusted: tuple[float, float]) -> Levels:
+def measure_levels(frame: NDArray[Any], windows: Corners, trusted: tuple[float, float]) -> Levels:
     """Return the levels of a frame (slow, fast) [ADU].
 
     Parameters
     ----------
-    frame : the frame
+    frame : the frame, of a type that the kernels take
     windows : of `sample_windows`
     trusted : lowest and highest trusted value of all panels [ADU]
     """
-    values = frame.ravel()[windows].astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        good = (values >= trusted[0]) & (values <= trusted[1])
-    if not good.any():
+    table = window_moments(frame, windows, trusted)
+    n_good = table[:, GOOD].sum()
+    if n_good == 0:
         return Levels(0.0, None, None, 0.0)
-    whole = values[good.all(axis=1)]
-    fraction = float(good.mean())
+    whole = table[table[:, GOOD] == N_PIXELS]
+    fraction = float(n_good) / (N_PIXELS * len(table))
     if len(whole) < FEWEST_WINDOWS:
-        return Levels(float(np.median(values[good])), None, None, fraction)
-    means = whole.mean(axis=1, dtype=np.float64)
-    background = float(np.median(means))
-    if are_photons(whole):
+        return Levels(_median_adu(frame, windows, trusted), None, None, fraction)
+    background = median(whole[:, MEAN])
+    if whole[:, ODD].sum() < NOT_PHOTONS * N_PIXELS * len(whole):
         return Levels(background, None, None, fraction)
-    variances = whole.var(axis=1, ddof=1, dtype=np.float64)
-    gain_adu, noise_adu = photon_transfer(means, variances)
+    gain_adu, noise_adu = photon_transfer(whole[:, MEAN], whole[:, VARIANCE])
     return Levels(background, gain_adu, noise_adu, fraction, are_photons=False)
 
 
-def are_photons(values: NDArray[np.float32]) -> bool:
-    """Return whether values look like counts of photons: whole and not negative."""
-    odd = (values < -0.5) | (values != np.rint(values))
-    return bool(odd.mean() < NOT_PHOTONS)
+def median(values: Array) -> float:
+    """Return the median of values (n,), n > 0, sooner than NumPy does, which looks for NaN too.
+
+    >>> median(np.array([3.0, 1.0, 2.0])), median(np.array([4.0, 1.0, 2.0, 3.0]))
+    (2.0, 2.5)
+    """
+    half = len(values) // 2
+    parted = np.partition(values, half)
+    return float(parted[half] if len(values) % 2 else (parted[half] + parted[:half].max()) / 2)
+
+
+def _median_adu(frame: NDArray[Any], windows: Corners, trusted: tuple[float, float]) -> float:
+    """Return the median of the good values, where whole windows are few."""
+    values = window_values(frame, windows)
+    with np.errstate(invalid="ignore"):
+        good = (values >= trusted[0]) & (values <= trusted[1])
+    return float(np.median(values[good]))
 
 
 def photon_transfer(means: Array, variances: Array) -> tuple[float | None, float | None]:

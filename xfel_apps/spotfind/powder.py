@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfel_apps.compute.panels import Panels
-from xfel_apps.compute.powder import powder_add
+from xfel_apps.compute.powder import Sums, powder_add
 from xfel_apps.containers import powder as powders
 from xfel_apps.containers.powder import PowderSum
 from xfel_apps.containers.writer import part_path
@@ -31,7 +31,8 @@ class RankPowder:
         self._path = part_path(folder, rank, powders.PREFIX)
         self._digest = digest
         self._known = set(known)
-        self._sums: dict[powders.Key, PowderSum] = {}
+        self._sums: dict[powders.Key, Sums] = {}
+        self._events: dict[powders.Key, list[int]] = {}
         self._is_new = False
 
     def leave_out(self, events: Iterable[int]) -> None:
@@ -54,15 +55,21 @@ class RankPowder:
             return
         key = is_hit, (int(frame.shape[0]), int(frame.shape[1]))
         if key not in self._sums:
-            self._sums[key] = PowderSum.empty(key[1])
-        powder = self._sums[key]
-        powder_add(frame, mask, panels, powder.total, powder.highest)
-        powder.events.append(event)
+            self._sums[key] = Sums.empty(key[1])
+        powder_add(frame, mask, panels, self._sums[key])
+        self._events.setdefault(key, []).append(event)
         self._known.add(event)
         self._is_new = True
 
     def flush(self) -> None:
         """Make the sums durable."""
-        if self._is_new:
-            powders.write_part(self._path, self._sums, self._digest)
-            self._is_new = False
+        if not self._is_new:
+            return
+        for sums in self._sums.values():
+            sums.settle()
+        done = {
+            key: PowderSum(sums.total, sums.highest, self._events[key])
+            for key, sums in self._sums.items()
+        }
+        powders.write_part(self._path, done, self._digest)
+        self._is_new = False

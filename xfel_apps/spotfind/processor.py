@@ -59,15 +59,15 @@ class SpotFinder:
 
     def _judge(self, found: Found) -> ShotResult:
         """Return the shot's rows, and why it is a hit or a miss."""
-        good = found.spots.take(is_good(found.spots, []))
-        is_hit = len(good) >= self._settings.min_spots
+        d_ang = found.spots.d_ang[is_good(found.spots, [])]
+        is_hit = len(d_ang) >= self._settings.min_spots
         compared = "at least" if is_hit else "fewer than"
         return ShotResult(
             Outcome.HIT_NOT_INDEXED if is_hit else Outcome.MISS,
-            f"{len(good)} good spots, {compared} {self._settings.min_spots}",
+            f"{len(d_ang)} good spots, {compared} {self._settings.min_spots}",
             {
-                "n_spots": len(good),
-                "d_min_ang": outermost_d_ang(good.d_ang.astype(float)),
+                "n_spots": len(d_ang),
+                "d_min_ang": outermost_d_ang(d_ang.astype(float)),
                 "background": found.background,
                 "gain_adu": found.gain_adu,
             },

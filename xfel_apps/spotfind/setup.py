@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from xfel_apps.compute.panels import Panels
 from xfel_apps.compute.radial import Rings, radial_bins
+from xfel_apps.compute.window_moments import Corners
 from xfel_apps.geometry import Beam, Detector
 from xfel_apps.spotfind.levels import Levels, sample_windows
 from xfel_apps.spotfind.settings import SpotfindSettings
@@ -74,7 +75,7 @@ class Setup:
         return float(low.max()), float(high.min())
 
     @cached_property
-    def windows(self) -> NDArray[np.int64]:
+    def windows(self) -> Corners:
         """Windows sampled for the levels of each frame."""
         return sample_windows(self.mask, self.panels)
 

@@ -18,7 +18,7 @@ constexpr int narrow = 32, wide = 96;    ///< columns of a slot, and those that 
 constexpr int strip_width = 288, n_slots = strip_width / narrow, n_groups = strip_width / wide;
 constexpr int n_bands = 8;
 constexpr int most_tiny = 6;             ///< small patches that cost as much as one of `wide` columns
-constexpr int many_slots = 4;            ///< from here on it pays to look again
+constexpr int many_slots = 4;           ///< from here on it pays to look again
 
 /// Which slots of a strip, one bit each.
 using Slots = std::uint16_t;
@@ -446,16 +446,36 @@ struct Rise {
     const Swath swath = swaths(index);
     const Scene scene{method, noise, frame.panels(swath.panel), swath.panel};
     for_found<half>(swath, scene.panel, found, index, [&](int fast, int slow, int width, int height) {
-      prefetch(frame, scene.panel, fast - reach, slow - reach, narrow + 2 * reach, height + 2 * reach);
-      typename About::Lines lines;
-      for (int line = 0; line < height + 2 * reach; ++line) read(scene.panel, fast, slow + line - reach, lines[line]);
-      for (int line = 0; line < height; ++line) {
-        Byte marks[narrow];
-        About::judge(scene, fast, slow + line, lines, line, marks);
-        Byte* out = &strong(scene.panel.slow + slow + line, scene.panel.fast + fast);
-        for (int i = 0; i < width; ++i) out[i] = marks[i];
-      }
+      const Stretch rows = with_core(scene.panel, fast, slow, width, height);
+      mark(scene, fast, slow + rows.first, width, rows.last - rows.first);
     });
+  }
+
+  /// The rows of a slot from the first to behind the last one with a core pixel.
+  KOKKOS_INLINE_FUNCTION Stretch with_core(const Panel& panel, int fast, int slow, int width, int height) const {
+    Stretch rows{height, 0};
+    for (int line = 0; line < height; ++line) {
+      const Byte* row = &core(panel.slow + slow + line, panel.fast + fast);
+      Byte any = 0;
+      for (int i = 0; i < width; ++i) any |= row[i];
+      if (any == 0) continue;
+      rows.first = line < rows.first ? line : rows.first;
+      rows.last = line + 1;
+    }
+    return rows.last > 0 ? rows : Stretch{0, 0};
+  }
+
+  KOKKOS_INLINE_FUNCTION void mark(const Scene& scene, int fast, int slow, int width, int height) const {
+    if (height == 0) return;
+    prefetch(frame, scene.panel, fast - reach, slow - reach, narrow + 2 * reach, height + 2 * reach);
+    typename About::Lines lines;
+    for (int line = 0; line < height + 2 * reach; ++line) read(scene.panel, fast, slow + line - reach, lines[line]);
+    for (int line = 0; line < height; ++line) {
+      Byte marks[narrow];
+      About::judge(scene, fast, slow + line, lines, line, marks);
+      Byte* out = &strong(scene.panel.slow + slow + line, scene.panel.fast + fast);
+      for (int i = 0; i < width; ++i) out[i] = marks[i];
+    }
   }
 
   KOKKOS_INLINE_FUNCTION void read(const Panel& panel, int fast, int slow, typename About::Line& line) const {
