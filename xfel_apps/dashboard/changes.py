@@ -11,6 +11,7 @@ BEAT_S = 15.0
 """So often a browser is told that the server is there [s]."""
 SHARE = 0.1
 """Share of the time that may be spent looking."""
+LONGEST_PAUSE_S = 5.0
 MAX_LISTENERS = 500
 
 Probe = Callable[[], Hashable]
@@ -76,7 +77,8 @@ class Changes:
             start_s = loop.time()
             self._tell(await asyncio.to_thread(self.look))
             took_s = loop.time() - start_s
-            await asyncio.sleep(max(self._look_s - took_s, took_s * (1.0 / SHARE - 1.0)))
+            pause_s = max(self._look_s - took_s, took_s * (1.0 / SHARE - 1.0))
+            await asyncio.sleep(min(pause_s, LONGEST_PAUSE_S))
 
     def tell(self, topics: set[str]) -> None:
         """Tell all listeners, from any thread; who is slow is told once of many changes."""

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 
 from xfel_apps import __version__
 from xfel_apps.dashboard.sessions import viewer
-from xfel_apps.units import duration
+from xfel_apps.units import brief, duration
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -27,7 +27,8 @@ def _percent(part: float | None, whole: float | None = 1.0) -> str:
     """Return a share in percent; a dash where there is nothing to share."""
     if part is None or not whole:
         return "–"
-    return f"{100.0 * part / whole:.1f} %"
+    value = 100.0 * part / whole
+    return f"{value:.0f} %" if value >= 99.95 else f"{value:.1f} %"
 
 
 def _when(seconds: float | None) -> str:
@@ -58,6 +59,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {"number": _number, "percent": _percent, "duration": duration}
     environment.filters |= {"when": _when, "setting": _setting}
+    environment.filters["brief"] = brief
     environment.filters["seconds_ago"] = _seconds_ago
     return environment
 

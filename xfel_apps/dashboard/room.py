@@ -134,6 +134,19 @@ class Room:
         """
         return self._cache.get(key, self.changes.state(*topics), make, meanwhile)
 
+    def trial(self, name: str = "") -> str:
+        """Return the trial that is shown: the one asked for, else the newest that has results.
+
+        The newest of all where none has; empty where there is none.
+        """
+        names = [item.name for item in self.ask(queries.trials)]
+        if name in names:
+            return name
+        has = (
+            name for name in names[::-1] if any(x.outcomes for x in self.ask(queries.runs, name))
+        )
+        return next(has, names[-1] if names else "")
+
     def timed(self, key: Hashable, lasts_s: float, make: Callable[[], T]) -> T:
         """Return what `make` returns, made anew when it is older than `lasts_s`."""
         return self._cache.get(key, int(time.monotonic() // lasts_s), make)

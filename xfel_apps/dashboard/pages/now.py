@@ -67,14 +67,10 @@ def latency_figure(request: Request, trial: str = "", run: str = "") -> JSONResp
 
 def _current(room: Room, trial: str, run: str) -> tuple[str, RunInfo | None]:
     """Return the trial and run that are shown: those asked for, or the newest that has results."""
-    trials = [item.name for item in room.ask(queries.trials)]
-    if not trials:
-        return "", None
-    for name in [trial] if trial in trials else trials[::-1]:
-        runs = [item for item in room.ask(queries.runs, name) if not run or item.name == run]
-        if known := [item for item in runs if item.outcomes]:
-            return name, known[-1]
-    return trials[-1], None
+    name = room.trial(trial)
+    runs = room.ask(queries.runs, name) if name else []
+    known = [item for item in runs if item.outcomes and (not run or item.name == run)]
+    return name, known[-1] if known else None
 
 
 def _context(room: Room, trial: str, run: str) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _answer(request: Request, template: str, wanted: Wanted) -> HTMLResponse:
 
 def _context(room: Room, wanted: Wanted) -> dict[str, Any]:
     trials = [item.name for item in room.ask(queries.trials)]
-    trial = wanted.trial or (trials[-1] if trials else None)
+    trial = room.trial(wanted.trial) or None
     runs = room.ask(queries.runs, trial)
     lattices = room.ask(queries.lattices, trial) if trial else {}
     found = [run for run in reversed(runs) if _fits(run, wanted.text)]

@@ -124,7 +124,7 @@ def _forecast(room: Room, wanted: Wanted) -> Forecast | None:
 
 def _context(room: Room, wanted: Wanted) -> dict[str, Any]:
     trials = room.ask(queries.trials)
-    trial = _chosen(trials, wanted.trial)
+    trial = _chosen(trials, room.trial(wanted.trial))
     datasets = room.ask(queries.datasets, trial.name) if trial else []
     names = [item.name for item in datasets]
     dataset = wanted.dataset if wanted.dataset in names else (names or [""])[0]

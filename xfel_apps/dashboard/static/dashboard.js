@@ -14,6 +14,14 @@ function isBeingEdited(element) {
     (active.value !== active.defaultValue || active.matches("select"));
 }
 
+// What stands in the page stays where the server cannot answer, but it is said that it is old.
+function showState(isNew) {
+  if (!link.classList.contains("on")) return;
+  link.textContent = isNew ? "live" : "not up to date";
+  link.classList.toggle("stale", !isNew);
+  link.title = isNew ? "this page is told of changes" : "the server answers, but the catalog does not";
+}
+
 const waiting = new WeakMap();
 
 export async function refresh(element) {
@@ -23,6 +31,7 @@ export async function refresh(element) {
   try {
     const answer = await fetch(element.dataset.refresh, { headers: { Accept: "text/html" } });
     if (answer.ok) replace(element, await answer.text());
+    showState(answer.ok);
   } catch {
     // The server is away: the connection's own sign says so, and it is fetched again on return.
   }
