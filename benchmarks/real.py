@@ -131,8 +131,9 @@ def ours(stills: Stills, images: list[Path], folder: Path) -> tuple[Found, dict[
 def theirs(stills: Stills, dials: Dials, run: Path, taken: dict[int, cKDTree]) -> Found:
     """Return what DIALS made of the stills."""
     places, away = Places(run), []
-    for event, turned in dials.turned.groupby("event"):
-        detector = places.detector(int(event))
+    for event in taken:
+        detector = places.detector(event)
+        turned = dials.turned[dials.turned["event"] == event]
         mine = dials.reflections[dials.reflections["event"] == event]
         where, own = (
             np.column_stack(
@@ -142,6 +143,8 @@ def theirs(stills: Stills, dials: Dials, run: Path, taken: dict[int, cKDTree]) -
             )
             for rows in (turned, mine)
         )
+        if not len(own):
+            continue
         value = (turned["intensity"] / turned["sigma"]).to_numpy()
         far = (taken[event].query(where)[0] > AWAY_PX) & (cKDTree(own).query(where)[0] > AWAY_PX)
         away.append(value[far])
