@@ -31,8 +31,8 @@ NOTES = """
 Where nothing is: the lattices turned about the beam by 11, 23, 37 and 53 degrees, integrated with
 the spots' size, place and profile as the true ones show them, at least 15 pixels from every spot
 found and from every reflection to twice the width of those predicted. Chance would be above 3 in
-0.13 %. Nearer by, turned reflections meet the real ones. On the CSPAD, what is above 3 there are for
-the most part single noisy pixels at the middle of a sharp profile.
+0.13 %. Nearer by, turned reflections meet the real ones. On the CSPAD, what is above 3 there is for
+the most part a single noisy pixel at the middle of a sharp profile.
 
 Merged are reflections of which at least {share:g} is recorded (`merge.min_partiality`); DIALS
 integrates only those near the Ewald sphere. Agreement is the correlation of log intensities, of
