@@ -65,15 +65,20 @@ function showEmpty(Plotly, element) {
 }
 
 const drawing = new WeakSet();
+const again = new WeakSet(); // changed while they were being drawn
 
 export async function redraw(element) {
-  if (drawing.has(element)) return;
+  if (drawing.has(element)) { again.add(element); return; }
   drawing.add(element);
   try {
     const [Plotly, answer] = await Promise.all([plotly(), fetch(element.dataset.chart, { headers: { Accept: "application/json" } })]);
     if (!answer.ok) return;
     const figure = await answer.json();
-    if (figure.pending) { if (!element.dataset.drawn) element.textContent = "…"; return; } // told when it is there
+    if (figure.pending) { // it is being made: asked for again until it is there
+      if (!element.dataset.drawn) element.textContent = "…";
+      setTimeout(() => redraw(element), 1000);
+      return;
+    }
     if (!figure.data.length && element.dataset.empty) { showEmpty(Plotly, element); return; }
     if (!element.classList.contains("js-plotly-plot")) element.textContent = "";
     await Plotly.react(element, inColours(figure.data), themed(figure.layout), { responsive: true, displaylogo: false, displayModeBar: "hover", scrollZoom: "scrollZoom" in element.dataset, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
@@ -83,6 +88,7 @@ export async function redraw(element) {
     console.warn("no figure", element.dataset.chart, error);
   } finally {
     drawing.delete(element);
+    if (again.delete(element)) redraw(element);
   }
 }
 
