@@ -93,7 +93,7 @@ def learn_profile(spots: StrongSpots) -> Array | None:
         shares = np.sum((table**exponent).ravel()[nodes] * weights, axis=0)
         return _fit_to_sum(shares, spots) - 1.0
 
-    if excess(DULLEST) * excess(SHARPEST) >= 0.0:
+    if not excess(DULLEST) * excess(SHARPEST) < 0.0:  # NaN where no pixel counts
         return None
     exponent = brentq(excess, DULLEST, SHARPEST, xtol=1e-3)
     return np.asarray(table**exponent)
