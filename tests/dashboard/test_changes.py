@@ -3,11 +3,18 @@
 import asyncio
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from xfel_apps.dashboard.cache import Cache
 from xfel_apps.dashboard.changes import Changes
+
+
+def in_a_loop_of_its_own(coroutine):
+    """Run it in a thread: a browser of other tests may have a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, coroutine).result()
 
 
 def topics(event):
@@ -34,7 +41,7 @@ def test_every_listener_hears_of_a_change_and_a_slow_one_hears_once():
         await quick.aclose()
         await slow.aclose()
 
-    asyncio.run(listen())
+    in_a_loop_of_its_own(listen())
 
 
 def test_a_probe_that_fails_is_a_change_and_no_end():

@@ -86,8 +86,11 @@ def test_mtz_holds_what_the_manifest_says(tmp_path: Path, lysozyme: tuple[Path, 
     assert mtz.spacegroup.hm == "P 43 21 2"
     columns = {column.label: np.asarray(column.array) for column in mtz.columns}
     assert columns["N"].sum() == manifest.n_observations
-    both = np.nan_to_num(columns["N(+)"]) + np.nan_to_num(columns["N(-)"])
-    np.testing.assert_array_equal(both, columns["N"])
+    plus, minus = (np.nan_to_num(columns[f"N({sign})"]) for sign in "+-")
+    assert (plus + minus <= columns["N"]).all()  # a mate is left out where it is badly measured
+    apart = (plus > 0) & (minus > 0)
+    assert apart.sum() > 500
+    np.testing.assert_array_equal((plus + minus)[apart], columns["N"][apart])
     assert np.isfinite(columns["F"]).all()
 
 
