@@ -109,6 +109,14 @@ def test_a_version_number_is_given_out_once(ann: Editor):
     assert versions(ann)[-2:] == [(9, "made", ("r0001",)), (10, "due", ("r0001", "r0002"))]
 
 
+def test_a_version_that_a_later_one_overtakes_is_no_longer_due(ann: Editor):
+    tag(ann, "r0001", "apo")
+    assert taken(ann, "key1", ["r0001"]) == 1  # and never made
+    assert taken(ann, "key2", ["r0001"]) == 2
+    made(ann, 2, "key2", ["r0001"])
+    assert [state for _, state, _ in versions(ann)] == ["superseded", "made"]
+
+
 def test_the_later_of_two_editors_is_told(ann: Editor):
     bob = Editor(ann.catalog, "mfx01", "bob")
     with ann.catalog.reading() as session:

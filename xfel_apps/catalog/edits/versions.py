@@ -8,7 +8,7 @@ or a new one where other files or settings want it (`take_version`), and says wh
 import time
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from xfel_apps.catalog.models import Dataset, DatasetTag, Run, Tag, Trial, Version, VersionRun
@@ -141,6 +141,8 @@ def record_version(
         _add(session, experiment_id, version, runs)
     version.key, version.state = key, MADE
     version.made_s = version.made_s or time.time()
+    passed_over = update(Version).where(own, Version.state == DUE, Version.number < number)
+    session.execute(passed_over.values(state=SUPERSEDED))
     return version
 
 
