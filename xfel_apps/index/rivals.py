@@ -176,6 +176,8 @@ def _changed(suspect: Suspect) -> list[tuple[Array, float]]:
 
     The best change of each parameter is returned: which parameter is wrong shows only when the
     lattice is refined, since a cell off in one of them is followed a little way by the others.
+    So near to each other are the changes tried that refinement leads from one to the next: they
+    count as one try a parameter.
     """
     changes = np.zeros((len(PARAMETERS), len(CHANGES), 3, 3))
     for number, (row, column) in enumerate(PARAMETERS):
@@ -188,7 +190,7 @@ def _changed(suspect: Suspect) -> list[tuple[Array, float]]:
     lattices, scores = settled(lattices, suspect.low_q, volume)
     best = np.argmax(scores.reshape(len(PARAMETERS), -1), axis=1)
     rows = best + len(CHANGES) * np.arange(len(PARAMETERS))
-    return [(np.linalg.inv(lattices[row]), -np.log(len(scores))) for row in rows]
+    return [(np.linalg.inv(lattices[row]), -np.log(len(rows))) for row in rows]
 
 
 def _multiples(suspect: Suspect) -> Iterator[tuple[Array, float]]:
