@@ -13,7 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.data import data_folder
+from benchmarks.one_thread import one_thread
 from tests.nanobragg import read_images
+from tests.shoeboxes import random_beam, random_spots
 from xfel_apps.compute.forward import (
     Exposure,
     Illumination,
@@ -24,6 +26,7 @@ from xfel_apps.compute.forward import (
     forward,
     forward_shots,
 )
+from xfel_apps.compute.shoebox import shoebox_likelihood, shoebox_photons
 from xfel_apps.compute.structure_factors import DenseIntensities
 
 NANOBRAGG_S = {
@@ -38,6 +41,7 @@ FRAME = Rectangles(
     np.array([[1024, 1024]]),
 )
 BOX_PX = 30
+STAGE1_BOX_PX, NARROWER = 15, 2.5
 
 
 def lysozyme(n_domains: int, shape: Shape = "gaussian") -> MosaicCrystal:
@@ -94,6 +98,25 @@ def tricubic_s() -> float:
     return round(cpu_s(lambda: forward(FRAME, crystal, spectrum(1))), 4)
 
 
+def derivative_cost_ratio(n: int = 300) -> float:
+    """Return what the likelihood of boxes with all its derivatives costs over their photons.
+
+    Windows and spots, of half a pixel's width, are as stage 1 has them on the nanoBragg stills
+    (`bench-stage1` takes its own); where spots fill their windows it is about 4.3.
+    """
+    rng = np.random.default_rng(7)
+    beam = replace(random_beam(rng), oversample=1)
+    start = rng.integers(0, 1024 - STAGE1_BOX_PX, (n, 2))
+    windows = FRAME.windows(np.zeros(n, int), start, np.full((n, 2), STAGE1_BOX_PX))
+    spots = random_spots(rng, windows, beam)
+    model = (windows, replace(spots, covariance=spots.covariance / NARROWER**2), beam)
+    photons = shoebox_photons(*model)
+    observed, noise = rng.poisson(photons).astype("f4"), np.full(len(photons), 1.0, "f4")
+    forward_s = cpu_s(lambda: [shoebox_photons(*model) for _ in range(20)], 10)
+    both_s = cpu_s(lambda: [shoebox_likelihood(*model, observed, noise) for _ in range(20)], 10)
+    return round(both_s / forward_s, 2)
+
+
 def worst_error() -> float:
     """Return the greatest difference from nanoBragg's images, of the brightest pixel of each."""
     images = dict(read_images(data_folder("nanobragg_lysozyme")))
@@ -105,9 +128,11 @@ def worst_error() -> float:
 
 def main() -> None:
     """Print one line of JSON."""
+    one_thread("benchmarks.forward")
     figures = {
         "frame_s": frame_s(10),
         "max_rel_error_to_nanobragg": worst_error(),
+        "derivative_cost_ratio": derivative_cost_ratio(),
         "gaussian_1domain_1mpx_s": frame_s(1),
         "channels100_s": frame_s(10, channels=100),
         "oversample2_s": frame_s(10, over=2),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.data import data_folder
 from benchmarks.false import turned
+from benchmarks.one_thread import one_thread
 from benchmarks.shots_to_index import (
     LYSOZYME,
     RECEPTOR,
@@ -225,6 +226,7 @@ def second_tries(hits: list[Shot]) -> None:
 
 def main() -> None:
     """Print what is found, then one line of JSON."""
+    one_thread("benchmarks.lattices")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tries", action="store_true", help="also the table of second tries")
     args = parser.parse_args()

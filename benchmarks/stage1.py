@@ -28,6 +28,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from benchmarks.data import data_folder
+from benchmarks.one_thread import one_thread
 from benchmarks.stage1_domains import domain_figures, given_true_intensities
 from xfel_apps import mpi
 from xfel_apps.compare.truth import Truth, score_lattices
@@ -235,6 +236,7 @@ def memory(task: Task) -> dict[str, float]:
 
 def main() -> None:
     """Print one line of JSON."""
+    one_thread("benchmarks.stage1")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="keep the products here, or use them again")
     args = parser.parse_args()
