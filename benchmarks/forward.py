@@ -6,14 +6,12 @@ here, which changes no timing. Shoeboxes are windows of 30 x 30 pixels, the same
 """
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from benchmarks.data import data_folder
-from benchmarks.one_thread import one_thread
+from benchmarks.one_core import least_cpu_s, one_thread
 from tests.nanobragg import read_images
 from tests.shoeboxes import random_beam, random_spots
 from xfel_apps.compute.forward import (
@@ -70,32 +68,22 @@ def boxes(n: int) -> Rectangles:
     return FRAME.windows(np.zeros(n, int), start, np.full((n, 2), BOX_PX))
 
 
-def cpu_s(compute: Callable[[], object], times: int = 5) -> float:
-    """Return the least of several CPU times [s]."""
-    taken = []
-    for _ in range(times):
-        start = time.process_time()
-        compute()
-        taken.append(time.process_time() - start)
-    return min(taken)
-
-
 def frame_s(n_domains: int, shape: Shape = "gaussian", channels: int = 1, over: int = 1) -> float:
     """Return the CPU time of one frame of 1 Mpx [s]."""
     crystal, beam, sampling = lysozyme(n_domains, shape), spectrum(channels), Sampling(over)
-    return round(cpu_s(lambda: forward(FRAME, crystal, beam, sampling)), 4)
+    return round(least_cpu_s(lambda: forward(FRAME, crystal, beam, sampling)), 4)
 
 
 def box_us(n: int, n_shots: int = 20) -> float:
     """Return the CPU time of a shoebox where each of `n_shots` in a call has `n` of them [us]."""
     shot = Exposure(boxes(n), lysozyme(10), spectrum(1))
-    return round(1e6 * cpu_s(lambda: forward_shots([shot] * n_shots)) / n / n_shots, 2)
+    return round(1e6 * least_cpu_s(lambda: forward_shots([shot] * n_shots)) / n / n_shots, 2)
 
 
 def tricubic_s() -> float:
     """Return the CPU time of one frame where structure factors are interpolated [s]."""
     crystal = replace(lysozyme(10), interpolation="tricubic")
-    return round(cpu_s(lambda: forward(FRAME, crystal, spectrum(1))), 4)
+    return round(least_cpu_s(lambda: forward(FRAME, crystal, spectrum(1))), 4)
 
 
 def derivative_cost_ratio(n: int = 300) -> float:
@@ -112,8 +100,10 @@ def derivative_cost_ratio(n: int = 300) -> float:
     model = (windows, replace(spots, covariance=spots.covariance / NARROWER**2), beam)
     photons = shoebox_photons(*model)
     observed, noise = rng.poisson(photons).astype("f4"), np.full(len(photons), 1.0, "f4")
-    forward_s = cpu_s(lambda: [shoebox_photons(*model) for _ in range(20)], 10)
-    both_s = cpu_s(lambda: [shoebox_likelihood(*model, observed, noise) for _ in range(20)], 10)
+    forward_s = least_cpu_s(lambda: [shoebox_photons(*model) for _ in range(20)], 10)
+    both_s = least_cpu_s(
+        lambda: [shoebox_likelihood(*model, observed, noise) for _ in range(20)], 10
+    )
     return round(both_s / forward_s, 2)
 
 

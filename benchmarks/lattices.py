@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.data import data_folder
 from benchmarks.false import turned
-from benchmarks.one_thread import one_thread
+from benchmarks.one_core import one_thread
 from benchmarks.shots_to_index import (
     LYSOZYME,
     RECEPTOR,

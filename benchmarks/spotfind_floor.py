@@ -14,18 +14,17 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from benchmarks.one_core import least_cpu_s
 from xfel_apps.compare.truth import Truth
 from xfel_apps.sources import open_raw
 
 N_FRAMES = 12
-REPEATS = 5
 N_DIALS = 31
 BLOCK = 4096
 QUOTED_DIALS_S = {"hit": 0.10, "miss": 0.10}
@@ -62,20 +61,10 @@ def floor_of(raw: Path) -> Floor:
         frame = np.ascontiguousarray(file.pixels(number))
         read.append(time.process_time() - start)
         words = frame.reshape(-1).view(np.int64)
-        passed.append(best_s(lambda words=words: np.add.reduce(words)))
-        summed.append(best_s(lambda n=frame.size: add_up(n)))
+        passed.append(least_cpu_s(lambda words=words: np.add.reduce(words)))
+        summed.append(least_cpu_s(lambda n=frame.size: add_up(n)))
     file.close()
     return Floor(*(float(np.median(part)) for part in (read, passed, summed)))
-
-
-def best_s(work: Callable[[], Any]) -> float:
-    """Return the CPU seconds of the quickest of several times."""
-    taken = []
-    for _ in range(REPEATS):
-        start = time.process_time()
-        work()
-        taken.append(time.process_time() - start)
-    return min(taken)
 
 
 def add_up(n_pixels: int) -> None:

@@ -28,7 +28,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from benchmarks.data import data_folder
-from benchmarks.one_thread import one_thread
+from benchmarks.one_core import least_cpu_s, one_thread
 from benchmarks.stage1_domains import domain_figures, given_true_intensities
 from xfel_apps import mpi
 from xfel_apps.compare.truth import Truth, score_lattices
@@ -132,16 +132,6 @@ def first_tasks(folder: Path) -> list[Task]:
     return [refiner.tasks(int(event))[0] for event in data.reflections.events[:N_COMPARED]]
 
 
-def best_s(compute: Any, times: int = 7) -> float:
-    """Return the least of several CPU times [s]."""
-    taken = []
-    for _ in range(times):
-        start = time.process_time()
-        compute()
-        taken.append(time.process_time() - start)
-    return min(taken)
-
-
 def costs(shot: ShotPixels, state: ShotState) -> dict[str, float]:
     """Return what all derivatives of a shot's pixels cost beside the pixels alone.
 
@@ -149,10 +139,10 @@ def costs(shot: ShotPixels, state: ShotState) -> dict[str, float]:
     (`derivative_cost_ratio`); arrays of 17 derivatives a pixel take longer to write than to make.
     """
     spots, model = state.spots(shot), (shot.boxes, state.spots(shot), shot.beam)
-    forward = best_s(lambda: [shoebox_photons(*model) for _ in range(10)]) / 10
-    derivatives = best_s(lambda: [shoebox_derivatives(*model) for _ in range(10)]) / 10
+    forward = least_cpu_s(lambda: [shoebox_photons(*model) for _ in range(10)], 7) / 10
+    derivatives = least_cpu_s(lambda: [shoebox_derivatives(*model) for _ in range(10)], 7) / 10
     with_noise = (*model, shot.observed, shot.noise)
-    likelihood = best_s(lambda: [shoebox_likelihood(*with_noise) for _ in range(10)]) / 10
+    likelihood = least_cpu_s(lambda: [shoebox_likelihood(*with_noise) for _ in range(10)], 7) / 10
     return {
         "boxes": len(spots),
         "pixels": len(shot.observed),

@@ -144,6 +144,12 @@ class Residuals:
     ignorance: Array
     is_common: NDArray[np.bool_]
 
+    @property
+    def weight(self) -> Array:
+        """Return the weights (n,) of a fit by Student's t, iteratively reweighted."""
+        total = self.variance + self.ignorance
+        return (STUDENT + 1.0) / (STUDENT + self.residual**2 / total) / total
+
 
 def leave_one_out(
     sums: Sums, prior: Prior, intensity: Real, x: Array, variance: Array
@@ -199,8 +205,7 @@ def scale_step(
     """
     n, k = len(scales.table), len(slopes)
     runs = Runs(crystal, n)
-    total = res.variance + res.ignorance
-    weight = (STUDENT + 1.0) / (STUDENT + res.residual**2 / total) / total
+    weight = res.weight
     by = slopes * res.expected
     precision = prior.sd[:k] ** -2.0
     table = scales.table.copy()

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from xfel_apps import mpi
 from xfel_apps.compute.scaling import (
-    STUDENT,
     ErrorModel,
     Residuals,
     ScalePrior,
@@ -233,11 +232,9 @@ class Averager:
 
     def _modulation(self, state: State, obs: Observations, res: Residuals) -> Array:
         """Return the gradient (8,) and the normal matrix (8, 8) of observations, stacked."""
-        total = res.variance + res.ignorance
-        weight = (STUDENT + 1.0) / (STUDENT + res.residual**2 / total) / total
         places = obs.place_fast, obs.place_slow
         by = modulation.slopes(state.modulation, places, self.s2[obs.slot]) * res.expected
-        weighted = by * weight
+        weighted = by * res.weight
         gradient = np.einsum("in,n->i", weighted, res.residual)
         return np.concatenate([gradient[None], np.einsum("in,jn->ij", weighted, by)])
 

@@ -24,6 +24,7 @@ from xfel_apps.catalog.commands.options import (
 
 if TYPE_CHECKING:
     from xfel_apps.catalog.queries import DatasetInfo
+    from xfel_apps.catalog.selection import Selection
 
 HELP = """Make and show datasets: runs of a trial that are merged together, chosen by their tags.
 
@@ -85,11 +86,9 @@ def new(
     """
     from xfel_apps.catalog import queries
     from xfel_apps.catalog.edits import new_dataset
-    from xfel_apps.catalog.selection import Selection
 
     by = editor(url, experiment)
-    tags = Selection(tuple(any_of or ()), tuple(all_of or ()), tuple(none_of or ()))
-    new_dataset(by, trial, name, tags)
+    new_dataset(by, trial, name, _selection(any_of, all_of, none_of))
     with by.catalog.reading() as session:
         _print([queries.dataset(session, experiment, trial, name)], as_json)
 
@@ -111,11 +110,9 @@ def change(
     """
     from xfel_apps.catalog import queries
     from xfel_apps.catalog.edits import change_dataset
-    from xfel_apps.catalog.selection import Selection
 
     by = editor(url, experiment)
-    tags = Selection(tuple(any_of or ()), tuple(all_of or ()), tuple(none_of or ()))
-    change_dataset(by, trial, name, tags, revision)
+    change_dataset(by, trial, name, _selection(any_of, all_of, none_of), revision)
     with by.catalog.reading() as session:
         _print([queries.dataset(session, experiment, trial, name)], as_json)
 
@@ -135,6 +132,15 @@ def show(
 
     with asked(url) as session:
         _print([queries.dataset(session, experiment, trial, name)], as_json)
+
+
+def _selection(
+    any_of: list[str] | None, all_of: list[str] | None, none_of: list[str] | None
+) -> "Selection":
+    """Return the tags of the command line."""
+    from xfel_apps.catalog.selection import Selection
+
+    return Selection(tuple(any_of or ()), tuple(all_of or ()), tuple(none_of or ()))
 
 
 def _print(found: "list[DatasetInfo]", as_json: bool) -> None:
